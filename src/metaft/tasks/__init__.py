@@ -1,0 +1,1 @@
+"""Tasks: cards, sources (files, bundled, mirror, hub), splits and selectors."""
