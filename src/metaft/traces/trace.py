@@ -26,10 +26,22 @@ TEST_ROWS = 1000
 
 # A Recipe field that is added later enters the key only where it is not at its default, so
 # that the runs recorded before keep their keys.
-_FIRST_FIELDS = frozenset(
-    "learning_rate frozen_fraction epochs batch_size schedule warmup_fraction weight_decay "
-    "head_init dropout max_gradient_norm max_length image_size precision "
-    "early_stopping_patience seed".split()
+_FIRST_FIELDS = (
+    "learning_rate",
+    "frozen_fraction",
+    "epochs",
+    "batch_size",
+    "schedule",
+    "warmup_fraction",
+    "weight_decay",
+    "head_init",
+    "dropout",
+    "max_gradient_norm",
+    "max_length",
+    "image_size",
+    "precision",
+    "early_stopping_patience",
+    "seed",
 )
 
 
