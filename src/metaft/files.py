@@ -1,0 +1,82 @@
+"""Where metaft's own files lie, and how files are written: beside, then renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+
+_PACKAGE = Path(__file__).resolve().parent
+_CHUNK_BYTES = 1 << 20
+
+
+def shipped_folder(name: str) -> Path:
+    """Find a folder that ships with metaft.
+
+    An installed wheel carries it inside the package; a checkout has it at its root.
+
+    Args:
+        name: `tasks` or `priors`.
+
+    Returns:
+        The folder; it may be missing or empty in a broken installation.
+    """
+    inside_wheel = _PACKAGE / "shipped" / name
+    return inside_wheel if inside_wheel.is_dir() else _PACKAGE.parents[1] / name
+
+
+def user_data_folder() -> Path:
+    """Return the folder for what must last (the default trace store), not yet created.
+
+    `METAFT_HOME` overrides it.
+    """
+    home = os.environ.get("METAFT_HOME")
+    return Path(home) if home else platformdirs.user_data_path("metaft")
+
+
+def user_cache_folder() -> Path:
+    """Return the folder for what can be computed again, not yet created.
+
+    `METAFT_HOME` overrides it.
+    """
+    home = os.environ.get("METAFT_HOME")
+    return Path(home) / "cache" if home else platformdirs.user_cache_path("metaft")
+
+
+@contextmanager
+def written_beside(target: Path) -> Iterator[Path]:
+    """Give a path beside `target` to write to, and rename it to `target` at the end.
+
+    Whatever happens in between, `target` is either as it was or complete. A folder that
+    exists already is replaced as a whole.
+
+    Args:
+        target: The file or folder to appear; its parent is created.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
+    try:
+        yield beside
+        if beside.is_dir() and target.is_dir():
+            shutil.rmtree(target)
+        os.replace(beside, target)
+    finally:
+        if beside.is_dir():
+            shutil.rmtree(beside, ignore_errors=True)
+        else:
+            beside.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
