@@ -1,0 +1,1 @@
+"""Pretrained encoders behind one interface: embed, ordered blocks, pooled features."""

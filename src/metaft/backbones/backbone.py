@@ -1,0 +1,159 @@
+"""Backbone: a pretrained encoder seen as embed -> ordered blocks -> pooled features.
+
+Freezing a depth means the same for a 6-layer BERT and an inverted-residual stack: the
+embeddings (stem) and the first `round(frozen_fraction * depth)` blocks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from metaft.tasks.task import Modality, Split
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """The rows of one split as a backbone takes them, encoded once per task.
+
+    Attributes:
+        columns: Name -> one array per row (`input_ids`: ragged int32), or one tensor over
+            all rows (`pixels`: uint8 `(rows, 3, side, side)`).
+        lengths: `(rows,)` tokens of each row; 1 for images. Batches group like lengths.
+        truncated: Rows that were cut to the longest allowed length.
+    """
+
+    columns: Mapping[str, Sequence[np.ndarray] | Tensor]
+    lengths: np.ndarray
+    truncated: int = 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+
+class Backbone(nn.Module, ABC):
+    """A pretrained encoder.
+
+    Attributes:
+        identity: What the user called it: a hub id, a package's model or a folder.
+        modality: `text` or `image`.
+        depth: Number of blocks.
+        width: Size of the pooled features.
+        fingerprint: 16 hexadecimal digits over architecture and pretrained weights.
+        source: Where the weights came from: `package`, `folder`, `hub`, `random`.
+    """
+
+    modality: ClassVar[Modality]
+    identity: str
+    depth: int
+    width: int
+    fingerprint: str
+    source: str
+
+    @abstractmethod
+    def encode(self, split: Split, *, max_length: int, image_size: int) -> Examples:
+        """Tokenise or decode every row of a split.
+
+        Args:
+            split: Rows of this backbone's modality.
+            max_length: Tokens per text or pair; longer ones are cut and counted.
+            image_size: Pixels per side.
+        """
+
+    @abstractmethod
+    def collate(self, examples: Examples, rows: Sequence[int] | np.ndarray) -> Batch:
+        """Gather rows into one batch on the CPU, padded to the longest of them."""
+
+    @abstractmethod
+    def stem(self) -> list[nn.Module]:
+        """Return the modules before the first block (embeddings, convolution stem)."""
+
+    @abstractmethod
+    def blocks(self) -> list[nn.Module]:
+        """Return the ordered blocks; `len(self.blocks()) == self.depth`."""
+
+    @abstractmethod
+    def hidden_states(self, batch: Batch, depths: Sequence[int]) -> dict[int, Tensor]:
+        """Return the hidden state after each of the given depths.
+
+        Args:
+            batch: From `collate`, on the backbone's device.
+            depths: Depth 0 is what the first block receives, depth `self.depth` what the
+                last block gives.
+
+        Returns:
+            Depth -> `(rows, tokens, width)` for text, `(rows, channels, h, w)` for images.
+        """
+
+    @abstractmethod
+    def forward(self, batch: Batch, *, start: int = 0, hidden: Tensor | None = None) -> Tensor:
+        """Run the blocks from `start` on and pool.
+
+        Args:
+            batch: From `collate`, on the backbone's device.
+            start: First block to run; `hidden` must be given where it is above 0.
+            hidden: The state after depth `start`, padded as `batch` is.
+
+        Returns:
+            Pooled features `(rows, width)`.
+        """
+
+    @abstractmethod
+    def pool(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """Pool a hidden state of any depth for probing: `(rows, channels of that depth)`."""
+
+    @abstractmethod
+    def save(self, folder: Path, head: nn.Linear, label_names: Sequence[str]) -> None:
+        """Write backbone and head as one model that plain transformers (or timm) loads.
+
+        Args:
+            folder: Exists already; files are written into it.
+            head: `(outputs, width)` linear layer on the pooled features.
+            label_names: Class names; empty for a regression.
+        """
+
+    def frozen_blocks(self, frozen_fraction: float) -> int:
+        """Return how many blocks a frozen fraction freezes, in [0, depth]."""
+        return round(frozen_fraction * self.depth)
+
+    def freeze(self, frozen_fraction: float) -> None:
+        """Freeze the stem and the first blocks, and thaw the rest.
+
+        Frozen modules need no gradient; `train` keeps them in eval mode (dropout off,
+        BatchNorm statistics fixed).
+        """
+        count = self.frozen_blocks(frozen_fraction)
+        self.requires_grad_(True)
+        self._frozen: list[nn.Module] = []
+        if frozen_fraction > 0:
+            self._frozen = [*self.stem(), *self.blocks()[:count]]
+        for module in self._frozen:
+            module.requires_grad_(False)
+        if count == self.depth:
+            self.requires_grad_(False)
+            self._frozen = [self]
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Set training mode everywhere but in the frozen modules."""
+        super().train(mode)
+        for module in getattr(self, "_frozen", []):
+            if module is self:
+                super().train(False)
+            else:
+                module.train(False)
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """The device the weights are on."""
+        return next(self.parameters()).device
