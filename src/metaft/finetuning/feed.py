@@ -1,0 +1,66 @@
+"""Feed: one split as the model of one run takes it, from rows or from cached states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from metaft.backbones.backbone import Examples
+from metaft.finetuning.device import Compute
+from metaft.finetuning.model import Classifier
+from metaft.finetuning.prefix_cache import (
+    FrozenStates,
+    PrefixCache,
+    SplitName,
+    on_device,
+)
+from metaft.recipes import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Feed:
+    """One split, ready to be fed to a model whose first blocks are frozen.
+
+    Attributes:
+        examples: The encoded rows.
+        compute: Where the batches go.
+        frozen_blocks: Blocks that are frozen.
+        features: Cached pooled features `(rows, width)`, where all blocks are frozen.
+        states: Cached states after the frozen blocks, where some are.
+    """
+
+    examples: Examples
+    compute: Compute
+    frozen_blocks: int = 0
+    features: Tensor | None = None
+    states: FrozenStates | None = None
+
+    def logits(self, model: Classifier, rows: np.ndarray) -> Tensor:
+        """Run the model on some rows: `(rows, outputs)`."""
+        device = self.compute.device
+        with self.compute.autocast():
+            if self.features is not None:
+                return model.classify(self.features[rows].to(device))
+            batch = on_device(model.backbone.collate(self.examples, rows), device)
+            logits: Tensor
+            if self.states is None:
+                logits = model(batch)
+            else:
+                mask = batch.get("attention_mask")
+                hidden = self.states.gather(rows, None if mask is None else mask.shape[1])
+                logits = model(batch, start=self.frozen_blocks, hidden=hidden.to(device))
+            return logits
+
+
+def open_feed(cache: PrefixCache, split: SplitName, recipe: Recipe, compute: Compute) -> Feed:
+    """Return the feed of a split, with cached states where blocks are frozen."""
+    examples = cache.examples(split, recipe)
+    frozen = cache.backbone.frozen_blocks(recipe.frozen_fraction)
+    if frozen == 0 or cache.limit_bytes == 0:
+        return Feed(examples, compute)
+    if frozen == cache.backbone.depth:
+        return Feed(examples, compute, frozen, features=cache.features(split, recipe, compute))
+    states = cache.states(split, recipe, frozen, compute)
+    return Feed(examples, compute, frozen, states=states)

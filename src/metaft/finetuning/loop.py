@@ -1,0 +1,395 @@
+"""The fine-tuning loop: one Task, one Backbone, one Recipe, one Outcome."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from metaft.backbones.backbone import Backbone
+from metaft.errors import TaskError
+from metaft.finetuning.batches import evaluation_batches, training_batches
+from metaft.finetuning.device import Compute, Device, resolve_compute
+from metaft.finetuning.feed import Feed, open_feed
+from metaft.finetuning.head import fit_probe_head
+from metaft.finetuning.memory import peak_memory_mib, reset_peak_memory
+from metaft.finetuning.metrics import score_classes, score_values
+from metaft.finetuning.model import Classifier, restore_state, trainable, trained_state
+from metaft.finetuning.outcome import Costs, EpochRecord, Outcome, Scores, Status
+from metaft.finetuning.prefix_cache import EVALUATION_ROWS, PrefixCache
+from metaft.finetuning.schedules import rate_factor
+from metaft.recipes import Recipe
+from metaft.tasks.split import test_halves
+from metaft.tasks.task import Split, Task
+
+_DIVERGED_FACTOR = 4.0
+"""A run has diverged when an epoch's mean loss exceeds this many times that of a guess."""
+
+OnEpoch = Callable[[EpochRecord], None]
+
+
+@dataclass(frozen=True, eq=False)
+class FineTuned:
+    """A run's result: the model after its best epoch (None where no epoch finished)."""
+
+    model: Classifier | None
+    outcome: Outcome
+
+
+class _Diverged(Exception):
+    """The loss left the range in which training can recover."""
+
+
+def fine_tune(
+    task: Task,
+    backbone: Backbone,
+    recipe: Recipe,
+    *,
+    device: Device = "auto",
+    test_every_epoch: bool = False,
+    cache: PrefixCache | None = None,
+    deterministic: bool = False,
+    on_epoch: OnEpoch | None = None,
+) -> FineTuned:
+    """Fine-tune a copy of a pretrained backbone on a task.
+
+    Divergence and out-of-memory are outcomes, not errors. The validation rows choose the
+    epoch; the test rows only report.
+
+    Args:
+        task: Used as it is given; sub-sample it first.
+        backbone: Pretrained; stays as it is.
+        recipe: What to do.
+        device: `auto` takes a GPU where there is one.
+        test_every_epoch: Score the test rows after every epoch, for traces; otherwise only
+            after the best one.
+        cache: Shared by runs of the same task and backbone; None makes one for this run.
+        deterministic: Refuse operations that are not reproducible bit for bit.
+        on_epoch: Called after every epoch.
+
+    Returns:
+        The model after its best epoch, and the outcome.
+
+    Raises:
+        RecipeError: If device or precision cannot be had here.
+        TaskError: If the backbone's modality is not the task's.
+    """
+    if backbone.modality != task.modality:
+        raise TaskError(
+            f"{task.name!r} is a task of {task.modality}s, but the backbone "
+            f"{backbone.identity!r} takes {backbone.modality}s",
+            f"Choose a backbone for {task.modality}s",
+        )
+    compute = resolve_compute(device, recipe.precision)
+    cache = cache or PrefixCache(task, backbone)
+    with _seeded(recipe.seed, compute.device, deterministic):
+        run = _Run(task, recipe, compute, cache, test_every_epoch, on_epoch)
+        return run.execute()
+
+
+@dataclass(eq=False)
+class _Run:
+    """The state of one run; `execute` is its only entry."""
+
+    task: Task
+    recipe: Recipe
+    compute: Compute
+    cache: PrefixCache
+    test_every_epoch: bool
+    on_epoch: OnEpoch | None
+    curve: list[EpochRecord] = field(default_factory=list)
+    model: Classifier | None = None
+    best_epoch: int = 0
+    best_state: dict[str, Tensor] | None = None
+
+    def execute(self) -> FineTuned:
+        """Run to the end, whatever the end is."""
+        reset_peak_memory(self.compute.device)
+        clock = _Clock(self.compute.device)
+        status: Status = "ok"
+        reason = ""
+        test: Scores = {}
+        try:
+            self._train()
+        except _Diverged as error:
+            status, reason = "diverged", str(error)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            status, reason = "out_of_memory", str(error).splitlines()[0]
+        if self.best_epoch:
+            test = self._finish()
+        return FineTuned(
+            model=self.model if self.best_epoch else None,
+            outcome=self._outcome(status, reason, test, clock.stop()),
+        )
+
+    def _train(self) -> None:
+        self.model = model = self._build_model()
+        train = open_feed(self.cache, "train", self.recipe, self.compute)
+        optimizer = _build_optimizer(model, self.recipe)
+        stepper = _Stepper(model, optimizer, self.recipe, self.compute, self._total_steps())
+        targets = self._targets(self.task.train).to(self.compute.device)
+        rng = np.random.default_rng(self.recipe.seed)
+        for epoch in range(1, self.recipe.epochs + 1):
+            began = time.perf_counter()
+            model.train()
+            loss = self._train_epoch(stepper, train, targets, rng)
+            self._record(epoch, loss, time.perf_counter() - began)
+            if self._is_patience_over(epoch):
+                return
+
+    def _train_epoch(
+        self, stepper: _Stepper, feed: Feed, targets: Tensor, rng: np.random.Generator
+    ) -> float:
+        """Pass once over the training rows; return the mean loss."""
+        total = torch.zeros((), device=self.compute.device)
+        batches = training_batches(feed.examples.lengths, self.recipe.batch_size, rng)
+        for rows in batches:
+            total += stepper.step(feed, rows, targets)
+        loss = float(total) / len(batches)  # The only synchronisation of the epoch.
+        if not math.isfinite(loss) or loss > _DIVERGED_FACTOR * self._guess_loss():
+            raise _Diverged(
+                f"mean training loss {loss:.3g} in epoch {len(self.curve) + 1} "
+                f"(guessing gives {self._guess_loss():.3g})"
+            )
+        return loss
+
+    def _record(self, epoch: int, loss: float, train_seconds: float) -> None:
+        began = time.perf_counter()
+        validation = self._score("validation")[0]
+        test, halves = self._score("test") if self.test_every_epoch else ({}, ())
+        self.curve.append(
+            EpochRecord(
+                epoch=epoch,
+                train_loss=loss,
+                validation=validation,
+                test=test,
+                test_halves=halves,
+                train_seconds=train_seconds,
+                evaluation_seconds=time.perf_counter() - began,
+            )
+        )
+        if epoch == best_epoch_of(self.curve, self.task.metric):
+            self.best_epoch = epoch
+            self.best_state = trained_state(self._live_model())
+        if self.on_epoch:
+            self.on_epoch(self.curve[-1])
+
+    def _finish(self) -> Scores:
+        """Go back to the best epoch and score its test rows."""
+        restore_state(self._live_model(), self.best_state or {})
+        self._live_model().eval()
+        best = self.curve[self.best_epoch - 1]
+        return best.test or self._score("test")[0]
+
+    def _score(self, split: str) -> tuple[Scores, tuple[float, ...]]:
+        """Score a split; the halves are those of the test rows."""
+        rows: Split = getattr(self.task, split)
+        outputs = self._predict(open_feed(self.cache, split, self.recipe, self.compute))  # type: ignore[arg-type]
+        halves = test_halves(self.task) if split == "test" else ()
+        metric = self.task.metric
+        return (
+            self._score_rows(outputs, rows.labels),
+            tuple(self._score_rows(outputs[half], rows.labels[half])[metric] for half in halves),
+        )
+
+    def _score_rows(self, outputs: np.ndarray, labels: np.ndarray) -> Scores:
+        if not self.task.is_regression:
+            return score_classes(outputs, labels)
+        mean, deviation = self._target_scale()
+        return score_values(outputs[:, 0] * deviation + mean, labels)
+
+    @torch.inference_mode()
+    def _predict(self, feed: Feed) -> np.ndarray:
+        """Return the outputs `(rows, outputs)` of every row, in the order of the rows."""
+        model = self._live_model().eval()
+        outputs = np.zeros((len(feed.examples), self.task.num_outputs), dtype=np.float32)
+        for rows in evaluation_batches(feed.examples.lengths, EVALUATION_ROWS):
+            outputs[rows] = feed.logits(model, rows).float().cpu().numpy()
+        return outputs
+
+    def _build_model(self) -> Classifier:
+        """Copy the pretrained backbone, put a head on it, and freeze."""
+        model = Classifier(
+            copy.deepcopy(self.cache.backbone),
+            self.task.num_outputs,
+            self.recipe.dropout,
+        )
+        if self.recipe.head_init == "linear_probe":
+            self._fit_head(model.head)
+        model.backbone.freeze(self.recipe.frozen_fraction)
+        return model.to(self.compute.device)
+
+    def _fit_head(self, head: nn.Linear) -> None:
+        features = self.cache.features("train", self.recipe, self.compute)
+        labels = self._targets(self.task.train).numpy()
+        fit_probe_head(head, features.numpy(), labels, is_regression=self.task.is_regression)
+
+    def _targets(self, split: Split) -> Tensor:
+        """Return class numbers, or targets scaled by the training rows' mean and deviation."""
+        if not self.task.is_regression:
+            return torch.from_numpy(split.labels.astype(np.int64))
+        mean, deviation = self._target_scale()
+        return torch.from_numpy(((split.labels - mean) / deviation).astype(np.float32))
+
+    def _target_scale(self) -> tuple[float, float]:
+        labels = self.task.train.labels
+        return float(labels.mean()), float(labels.std()) or 1.0
+
+    def _guess_loss(self) -> float:
+        """Return the loss of guessing: uniform over classes, or the mean target."""
+        return 1.0 if self.task.is_regression else math.log(self.task.num_outputs)
+
+    def _total_steps(self) -> int:
+        return self.recipe.epochs * math.ceil(len(self.task.train) / self.recipe.batch_size)
+
+    def _is_patience_over(self, epoch: int) -> bool:
+        patience = self.recipe.early_stopping_patience
+        return patience is not None and epoch - self.best_epoch >= patience
+
+    def _live_model(self) -> Classifier:
+        if self.model is None:
+            raise RuntimeError("the model is built before anything is scored")
+        return self.model
+
+    def _outcome(self, status: Status, reason: str, test: Scores, costs: Costs) -> Outcome:
+        best = self.curve[self.best_epoch - 1].validation if self.best_epoch else {}
+        return Outcome(
+            status=status,
+            reason=reason,
+            curve=tuple(self.curve),
+            best_epoch=self.best_epoch,
+            validation=best,
+            test=test,
+            costs=costs,
+            epochs_to_95_percent=epochs_to_share(self.curve, self.task.metric, 0.95),
+            precision=self.compute.precision,
+            device=self.compute.device,
+        )
+
+
+def best_epoch_of(curve: list[EpochRecord], metric: str) -> int:
+    """Return the epoch of the best validation score, the earliest of equals; 0 for no curve."""
+    if not curve:
+        return 0
+    scores = [record.validation[metric] for record in curve]
+    return curve[scores.index(max(scores))].epoch
+
+
+def epochs_to_share(curve: list[EpochRecord], metric: str, share: float) -> int:
+    """Return the first epoch whose validation score reaches a share of the best; 0 for none."""
+    if not curve:
+        return 0
+    best = max(record.validation[metric] for record in curve)
+    return next(r.epoch for r in curve if r.validation[metric] >= share * best or best <= 0)
+
+
+class _Stepper:
+    """One optimiser step after another: forward, backward, clip, rate, update."""
+
+    def __init__(
+        self,
+        model: Classifier,
+        optimizer: torch.optim.Optimizer,
+        recipe: Recipe,
+        compute: Compute,
+        total_steps: int,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.recipe = recipe
+        self.total_steps = total_steps
+        self.parameters = list(trainable(model).values())
+        self.scaler = torch.GradScaler(compute.device, enabled=compute.precision == "fp16")
+        self.taken = 0
+
+    def step(self, feed: Feed, rows: np.ndarray, targets: Tensor) -> Tensor:
+        """Take one step on the given rows; return its loss, not synchronised."""
+        logits = feed.logits(self.model, rows).float()
+        wanted = targets[torch.from_numpy(rows).to(targets.device)]
+        if wanted.is_floating_point():
+            loss = functional.mse_loss(logits[:, 0], wanted)
+        else:
+            loss = functional.cross_entropy(logits, wanted)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.parameters, self.recipe.max_gradient_norm)
+        rate = self.recipe.learning_rate * rate_factor(self.recipe, self.taken, self.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.taken += 1
+        return loss.detach()
+
+
+def _build_optimizer(model: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return AdamW with decay on matrices alone."""
+    learning = trainable(model).values()
+    groups = [
+        {
+            "params": [p for p in learning if p.ndim > 1],
+            "weight_decay": recipe.weight_decay,
+        },
+        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int, device: str, deterministic: bool) -> Iterator[None]:
+    """Seed torch for the run, and leave its state as it was."""
+    was_deterministic = torch.are_deterministic_algorithms_enabled()
+    with torch.random.fork_rng(devices=[0] if device == "cuda" else []):
+        torch.manual_seed(seed)
+        torch.use_deterministic_algorithms(deterministic or was_deterministic)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(was_deterministic)
+
+
+class _Clock:
+    """Wall, CPU and GPU seconds since it was made."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+        self.gpu = self._mark()
+
+    def _mark(self) -> torch.cuda.Event | None:
+        if self.device != "cuda":
+            return None
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def stop(self) -> Costs:
+        """Return the costs up to now."""
+        end, gpu_seconds = self._mark(), None
+        if self.gpu is not None and end is not None:
+            torch.cuda.synchronize()
+            gpu_seconds = self.gpu.elapsed_time(end) / 1000
+        return Costs(
+            wall_seconds=time.perf_counter() - self.wall,
+            cpu_seconds=time.process_time() - self.cpu,
+            gpu_seconds=gpu_seconds,
+            peak_memory_mib=peak_memory_mib(self.device),
+        )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # The CPU allocator raises a plain RuntimeError.
+    return "can't allocate memory" in str(error) or "out of memory" in str(error)

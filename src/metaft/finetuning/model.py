@@ -1,0 +1,54 @@
+"""Classifier: a backbone, dropout and one linear head."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from metaft.backbones.backbone import Backbone, Batch
+
+
+class Classifier(nn.Module):
+    """A backbone with a linear head.
+
+    Attributes:
+        backbone: Gives pooled features `(rows, width)`.
+        dropout: On the features.
+        head: `(outputs, width)`.
+    """
+
+    def __init__(self, backbone: Backbone, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(backbone.width, outputs)
+        nn.init.normal_(self.head.weight, std=0.02)  # As BERT's heads are.
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, batch: Batch, *, start: int = 0, hidden: Tensor | None = None) -> Tensor:
+        """Return logits `(rows, outputs)`; the arguments are those of `Backbone.forward`."""
+        return self.classify(self.backbone(batch, start=start, hidden=hidden))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Return logits `(rows, outputs)` of pooled features `(rows, width)`."""
+        logits: Tensor = self.head(self.dropout(features))
+        return logits
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that learn, by name."""
+    return {name: value for name, value in model.named_parameters() if value.requires_grad}
+
+
+def trained_state(model: Classifier) -> dict[str, Tensor]:
+    """Copy everything that training may change: learning parameters and thawed buffers."""
+    names = set(trainable(model)) | {name for name, _ in model.named_buffers()}
+    return {
+        name: value.detach().clone() for name, value in model.state_dict().items() if name in names
+    }
+
+
+@torch.no_grad()
+def restore_state(model: Classifier, state: dict[str, Tensor]) -> None:
+    """Put back what `trained_state` copied."""
+    model.load_state_dict(state, strict=False)
