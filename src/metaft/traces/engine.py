@@ -1,0 +1,112 @@
+"""Engines: where the worker processes of a recording live."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any, Literal, Protocol
+
+from metaft.errors import MissingExtraError, UserError
+
+EngineName = Literal["local", "ray"]
+ENGINES: tuple[EngineName, ...] = ("local", "ray")
+
+# Two one-thread processes are faster than one two-thread process on two cores, and threads
+# that wait for each other beside a busy neighbour fall to a tenth of their speed. These are
+# read when torch is imported, so they must be in place before.
+_ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+class Pool(Protocol):
+    """One-thread worker processes that take jobs."""
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Run a function of a module in some worker."""
+
+    def stop(self) -> None:
+        """End the workers at once, whatever they do."""
+
+
+@contextlib.contextmanager
+def open_pool(engine: EngineName, workers: int) -> Iterator[Pool]:
+    """Start workers, and end them afterwards: at once where an error passes through.
+
+    Args:
+        engine: `local` (joblib's loky) or `ray`.
+        workers: Processes, >= 1.
+
+    Raises:
+        UserError: For a number of workers below 1.
+        MissingExtraError: If the engine is not installed.
+    """
+    if workers < 1:
+        raise UserError(
+            f"workers is {workers}; allowed is 1 or more", "Set --workers to that"
+        )
+    pool = _LocalPool(workers) if engine == "local" else _RayPool(workers)
+    try:
+        yield pool
+    finally:
+        pool.stop()
+
+
+class _LocalPool:
+    """Processes of this machine, started anew: a fork of a process with threads may hang."""
+
+    def __init__(self, workers: int) -> None:
+        from joblib.externals.loky import ProcessPoolExecutor
+
+        self._executor = ProcessPoolExecutor(
+            max_workers=workers,
+            env=_ONE_THREAD,
+            initializer=_leave_interrupts_to_parent,
+        )
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        future: Future[Any] = self._executor.submit(function, *arguments)
+        return future
+
+    def stop(self) -> None:
+        self._executor.shutdown(wait=True, kill_workers=True)
+
+
+def _leave_interrupts_to_parent() -> None:
+    """A Ctrl-C reaches every process of the terminal; the parent ends its workers itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class _RayPool:
+    """Tasks of a Ray cluster, one core each."""
+
+    def __init__(self, workers: int) -> None:
+        try:
+            import ray
+        except ImportError as error:
+            raise MissingExtraError(
+                "the engine ray needs the Python package ray, which is not installed",
+                "Install it (pip install ray), or use --engine local",
+            ) from error
+        self._ray = ray
+        self._refs: list[Any] = []
+        if not ray.is_initialized():
+            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        remote = self._ray.remote(function).options(
+            num_cpus=1, runtime_env={"env_vars": _ONE_THREAD}
+        )
+        self._refs.append(remote.remote(*arguments))
+        future: Future[Any] = self._refs[-1].future()
+        return future
+
+    def stop(self) -> None:
+        for ref in self._refs:
+            self._ray.cancel(ref, force=True)
+        self._ray.shutdown()
