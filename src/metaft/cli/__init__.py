@@ -1,0 +1,78 @@
+"""The command line: one command per file, imported when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from importlib.util import find_spec
+from typing import Any
+
+import click
+
+from metaft.errors import RunFailedError, UserError
+
+COMMANDS = ("tasks", "meta-train", "suggest", "finetune", "compare", "traces", "prior")
+"""In the order of the path: what there is to learn from, learning, using, judging, keeping."""
+
+_STOPPED_STATUS = 130  # What shells report of a program that Ctrl-C ended: 128 + SIGINT.
+
+
+class _Failure(click.ClickException):
+    """One readable message on stderr, and an exit status."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class _LazyGroup(click.Group):
+    """Finds command `some-name` as `command` in `metaft.cli.some_name`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name in COMMANDS if find_spec(_module_of(name))]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = importlib.import_module(_module_of(cmd_name)).command
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what metaft raises on purpose becomes a message and a status."""
+        try:
+            return super().invoke(ctx)
+        except (UserError, RunFailedError, OSError, KeyboardInterrupt) as error:
+            if ctx.params["debug"] or isinstance(error, BrokenPipeError):
+                raise
+            raise _as_failure(error) from error
+
+
+def _as_failure(error: BaseException) -> _Failure:
+    if isinstance(error, KeyboardInterrupt):
+        return _Failure("Stopped.", _STOPPED_STATUS)
+    if isinstance(error, UserError):
+        return _Failure(str(error), 2)
+    return _Failure(str(error), 1)
+
+
+def _module_of(name: str) -> str:
+    return f"{__name__}.{name.replace('-', '_')}"
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="metaft", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show tracebacks and what the library logs.")
+def group(debug: bool) -> None:
+    """Learn from past fine-tuning runs, so that the next one needs no search."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    if debug:
+        logging.getLogger("metaft").setLevel(logging.DEBUG)
+    # Read by the libraries when they are imported, so they must be set before.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # metaft forks its workers.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    group(prog_name="metaft")

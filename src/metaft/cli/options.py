@@ -1,0 +1,154 @@
+"""Options that several commands share, and how durations and sizes are read."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from metaft.errors import UserError
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_Decorator = Callable[[_Command], _Command]
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_MIB = {
+    "kib": 1 / 1024,
+    "mib": 1,
+    "gib": 1024,
+    "kb": 1e3 / 2**20,
+    "mb": 1e6 / 2**20,
+    "gb": 1e9 / 2**20,
+}
+
+
+def parse_duration(text: str) -> float:
+    """Read a duration such as `90s`, `30m`, `2h` or `1h30m` as seconds.
+
+    Raises:
+        UserError: If it is no duration above zero.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if "".join(number + unit for number, unit in parts) != text or seconds <= 0:
+        raise UserError(
+            f"{text!r} is no duration; allowed are numbers above 0 with s, m, h or d",
+            "Write for example 90s, 30m or 1h30m",
+        )
+    return seconds
+
+
+def parse_size(text: str) -> float:
+    """Read an amount of memory such as `4GiB` or `512MiB` as MiB.
+
+    Raises:
+        UserError: If it is no amount above zero.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", text.strip().lower())
+    mib = float(match[1]) * _MIB.get(match[2], 0) if match else 0
+    if mib <= 0:
+        raise UserError(
+            f"{text!r} is no amount of memory; allowed are numbers above 0 with "
+            "KiB, MiB, GiB, KB, MB or GB",
+            "Write for example 4GiB",
+        )
+    return mib
+
+
+def format_option(command: _Command) -> _Command:
+    """Add `--format`, as the parameter `output_format`."""
+    return click.option(
+        "--format",
+        "output_format",
+        type=click.Choice(["table", "json", "yaml"]),
+        default="table",
+        show_default=True,
+        help="How the answer is written to stdout.",
+    )(command)
+
+
+def offline_option(command: _Command) -> _Command:
+    """Add `--offline`, as the parameter `offline`; the hub's library then knows it, too."""
+    return click.option(
+        "--offline",
+        is_flag=True,
+        callback=_go_offline,
+        is_eager=True,
+        help="Never try the hub; HF_HUB_OFFLINE=1 says the same.",
+    )(command)
+
+
+def dataset_options(command: _Command) -> _Command:
+    """Add what names a dataset, its columns, and whether the hub may be asked.
+
+    The parameters are `dataset`, `text_column`, `text_pair_column`, `label_column`, `offline`.
+    """
+    options: list[_Decorator[_Command]] = [
+        click.option(
+            "--dataset",
+            required=True,
+            metavar="NAME|PATH",
+            help="A task's name, a hub id (owner/name[:config]), a file or a folder.",
+        ),
+        click.option("--text-column", metavar="NAME", help="Column of the text (or image)."),
+        click.option("--text-pair-column", metavar="NAME", help="Column of the second text."),
+        click.option("--label-column", metavar="NAME", help="Column of the label."),
+        offline_option,
+    ]
+    return _applied(options, command)
+
+
+def backbone_option(command: _Command) -> _Command:
+    """Add `--backbone`, as the parameter `backbone`; None means the modality's default."""
+    return click.option(
+        "--backbone",
+        metavar="ID",
+        help="A hub id, a packaged model or a folder; default: all-MiniLM-L6-v2 for texts, "
+        "tf_efficientnet_lite0 for images.",
+    )(command)
+
+
+def store_option(command: _Command) -> _Command:
+    """Add `--store`, as the parameter `store`; None means the default store."""
+    return click.option(
+        "--store",
+        metavar="URL",
+        help="Trace store, a SQLAlchemy URL; default: a SQLite file in the user's data folder.",
+    )(command)
+
+
+def time_limit_option(command: _Command) -> _Command:
+    """Add `--time-limit`, as the parameter `time_limit_seconds`."""
+    return click.option(
+        "--time-limit",
+        "time_limit_seconds",
+        metavar="DURATION",
+        callback=duration_callback,
+        help="Start no run after this long, for example 90s, 30m or 2h.",
+    )(command)
+
+
+def duration_callback(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """Read an option's value as seconds, for `click.option(callback=...)`."""
+    return None if value is None else parse_duration(value)
+
+
+def size_callback(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """Read an option's value as MiB, for `click.option(callback=...)`."""
+    return None if value is None else parse_size(value)
+
+
+def _go_offline(_: click.Context, __: click.Parameter, offline: bool) -> bool:
+    if offline:  # Before the hub's library is imported: it reads this once.
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    return offline
+
+
+def _applied(options: list[_Decorator[_Command]], command: _Command) -> _Command:
+    """Apply options so that `--help` shows them in the order of the list."""
+    for option in reversed(options):
+        command = option(command)
+    return command
