@@ -107,7 +107,7 @@ class Recipe:
                 f"{self.schedule} schedule; only a constant schedule can be cut short",
                 "Use a constant schedule and a smaller budget",
             )
-        longer_share = min(1.0, self.warmup_fraction * self.epochs / epochs)
+        longer_share = min(1.0, _rescaled(self.warmup_fraction, self.epochs, epochs))
         return dataclasses.replace(self, epochs=epochs, warmup_fraction=longer_share)
 
     def extended(self, epochs: int) -> Recipe:
@@ -115,7 +115,7 @@ class Recipe:
 
         The inverse of `truncated`, for recording a curve that answers smaller budgets.
         """
-        share = self.warmup_fraction * self.epochs / epochs
+        share = _rescaled(self.warmup_fraction, self.epochs, epochs)
         return dataclasses.replace(self, epochs=epochs, warmup_fraction=share)
 
     def save(self, path: Path) -> None:
@@ -171,6 +171,11 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 _TYPES: dict[str, Any] = typing.get_type_hints(Recipe)
 FIELDS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Recipe))
+
+
+def _rescaled(warmup_fraction: float, epochs: int, other_epochs: int) -> float:
+    """Keep the warm-up's steps under another budget; rounded, so that there and back is exact."""
+    return round(warmup_fraction * epochs / other_epochs, 12)
 
 
 def _refuse_unknown(values: Mapping[str, Any]) -> None:
