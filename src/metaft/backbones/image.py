@@ -130,9 +130,7 @@ class ImageBackbone(Backbone):
                 "Choose a text backbone such as minilm",
             )
         pixels = decode_images(split.images, image_size, self._input["interpolation"])
-        return Examples(
-            columns={"pixels": pixels}, lengths=np.ones(len(split), dtype=np.int64)
-        )
+        return Examples(columns={"pixels": pixels}, lengths=np.ones(len(split), dtype=np.int64))
 
     def collate(self, examples: Examples, rows: Sequence[int] | np.ndarray) -> Batch:
         """Gather rows and normalise them as the model was trained; see `Backbone.collate`."""
@@ -148,10 +146,7 @@ class ImageBackbone(Backbone):
 
     def blocks(self) -> list[nn.Module]:
         """Return the residual blocks in order, each with what downsamples before it."""
-        units = [
-            [self.model.get_submodule(path) for path in unit]
-            for unit in self._outline.units
-        ]
+        units = [[self.model.get_submodule(path) for path in unit] for unit in self._outline.units]
         return [unit[0] if len(unit) == 1 else nn.ModuleList(unit) for unit in units]
 
     def hidden_states(self, batch: Batch, depths: Sequence[int]) -> dict[int, Tensor]:
@@ -162,22 +157,16 @@ class ImageBackbone(Backbone):
             self.model(batch["pixels"])
         return found
 
-    def forward(
-        self, batch: Batch, *, start: int = 0, hidden: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, batch: Batch, *, start: int = 0, hidden: Tensor | None = None) -> Tensor:
         """Run the blocks from `start` on and pool; see `Backbone.forward`."""
         pixels = batch["pixels"]
         self._image_size = pixels.shape[-1]
         if start == 0:
             return self.model(pixels)
         if hidden is None:
-            raise ValueError(
-                f"start is {start}: the hidden state after that depth is needed"
-            )
+            raise ValueError(f"start is {start}: the hidden state after that depth is needed")
         with handed_in(self.model, self._outline, start, hidden):
-            return self.model(
-                pixels[:1]
-            )  # The stem runs on one row, for nothing but its shape.
+            return self.model(pixels[:1])  # The stem runs on one row, for nothing but its shape.
 
     def pool(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Average over positions; see `Backbone.pool`."""
@@ -197,14 +186,13 @@ class ImageBackbone(Backbone):
     def save(self, folder: Path, head: nn.Linear, label_names: Sequence[str]) -> None:
         """Write one model that `timm.create_model("local-dir:FOLDER", pretrained=True)` loads.
 
-        Its `pretrained_cfg` holds the preprocessing: the size of the images last seen, no crop.
+        Its `pretrained_cfg` holds the preprocessing: the size of the images last seen, the
+        middle square of each.
         """
         weights = dict(self.model.state_dict())
         weights[f"{self._classifier_path}.weight"] = head.weight
         weights[f"{self._classifier_path}.bias"] = head.bias
-        weights = {
-            name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()
-        }
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
         config = self._config(head.out_features, label_names)
         (folder / "config.json").write_text(json.dumps(config, indent=2))
@@ -215,12 +203,9 @@ class ImageBackbone(Backbone):
         preprocessing = {
             "input_size": (3, side, side),
             "crop_pct": 1.0,
-            "crop_mode": "squash",
+            "crop_mode": "center",
         }
-        kept = {
-            name: self.model.pretrained_cfg.get(name)
-            for name in ("first_conv", "license")
-        }
+        kept = {name: self.model.pretrained_cfg.get(name) for name in ("first_conv", "license")}
         return {
             "architecture": self.architecture,
             "num_classes": classes,
@@ -237,9 +222,7 @@ class ImageBackbone(Backbone):
         }
 
 
-def _create(
-    name: str, model_args: Mapping[str, Any], *, pretrained: bool = False
-) -> nn.Module:
+def _create(name: str, model_args: Mapping[str, Any], *, pretrained: bool = False) -> nn.Module:
     """Build a timm model, or say why it cannot be built."""
     try:
         return timm.create_model(name, pretrained=pretrained, **model_args)
@@ -268,9 +251,7 @@ def _size_args(architecture: str) -> dict[str, Any]:
 def _remove_classifier(model: Any) -> str:
     """Take the classifier off, so that the model gives pooled features; return its path."""
     classifier = model.get_classifier()
-    path = next(
-        (path for path, module in model.named_modules() if module is classifier), None
-    )
+    path = next((path for path, module in model.named_modules() if module is classifier), None)
     if path is None or not isinstance(classifier, nn.Linear):
         raise BackboneError(
             f"{type(model).__name__} does not end in one linear classifier",
@@ -284,9 +265,7 @@ def _fingerprint(architecture: str, model: nn.Module) -> str:
     """Hash the architecture and every pretrained number, the same from whatever source."""
     digest = hashlib.sha256(architecture.encode())
     for name, tensor in model.state_dict().items():
-        if (
-            tensor.is_floating_point()
-        ):  # Not BatchNorm's count of batches: nothing reads it.
+        if tensor.is_floating_point():  # Not BatchNorm's count of batches: nothing reads it.
             digest.update(name.encode())
             digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
@@ -304,9 +283,7 @@ def _refuse_uncuttable(backbone: ImageBackbone) -> None:
         with torch.no_grad():
             whole = backbone(batch)
             hidden = backbone.hidden_states(batch, [middle])[middle]
-            difference = float(
-                (backbone(batch, start=middle, hidden=hidden) - whole).abs().max()
-            )
+            difference = float((backbone(batch, start=middle, hidden=hidden) - whole).abs().max())
     except TypeError:  # A block that takes or gives a list of states (DenseNet).
         difference = float("inf")
     if difference > 1e-4 * float(whole.abs().max()):

@@ -69,15 +69,15 @@ def outline_of(model: nn.Module) -> Outline:
 
 
 @contextlib.contextmanager
-def handed_in(
-    model: nn.Module, outline: Outline, start: int, hidden: Tensor
-) -> Iterator[None]:
+def handed_in(model: nn.Module, outline: Outline, start: int, hidden: Tensor) -> Iterator[None]:
     """Let the model hand `hidden` to block `start`, whatever its stem computes.
 
     Every module after the stem and before that block is replaced for the while, so what the
     family does around its blocks (positions, reshaping) stays its own business.
 
     Args:
+        model: A timm model.
+        outline: Its own.
         start: In [1, number of blocks].
         hidden: The state after depth `start`.
     """
@@ -118,9 +118,7 @@ def recorded(
         return lambda _module, _args, output: keep(depth, output)
 
     handles = [
-        blocks[depth - 1].register_forward_hook(keep_output(depth))
-        for depth in depths
-        if depth
+        blocks[depth - 1].register_forward_hook(keep_output(depth)) for depth in depths if depth
     ]
     if 0 in depths:
         handles.append(blocks[0].register_forward_pre_hook(keep_input))
@@ -132,7 +130,7 @@ def recorded(
             handle.remove()
 
 
-class _Enough(Exception):
+class _Enough(Exception):  # noqa: N818 - nothing went wrong
     """The deepest hidden state asked for is there: the rest need not run."""
 
 
@@ -192,9 +190,7 @@ def _disjoint_paths(
     loose += [prefix + name for name, _ in module.named_parameters(recurse=False)]
     for name, child in module.named_children():
         below = prefix + name
-        if below in blocks or not any(
-            block.startswith(f"{below}.") for block in blocks
-        ):
+        if below in blocks or not any(block.startswith(f"{below}.") for block in blocks):
             yield below
         else:
             yield from _disjoint_paths(child, below, blocks, loose)

@@ -12,11 +12,16 @@ from torch import Tensor
 
 from metaft.errors import TaskError
 
+# A longer strip is cut to this many squares before it is resized: its shorter side may grow
+# a hundredfold, and only the middle is kept anyway.
+_MAX_ASPECT = 4
+
 
 def decode_images(images: Sequence[bytes], side: int, interpolation: str) -> Tensor:
     """Decode images once, so that no epoch decodes them again.
 
-    Each is resized to the whole square, nothing cut away (timm's crop mode `squash`).
+    The shorter side is resized to `side` and the middle square is cut out, pixel for pixel as
+    timm does with `crop_mode="center", crop_pct=1.0`: proportions stay as they were trained.
 
     Args:
         images: Encoded bytes (PNG, JPEG ...), of any mode.
@@ -32,9 +37,22 @@ def decode_images(images: Sequence[bytes], side: int, interpolation: str) -> Ten
     resampling = Image.Resampling[interpolation.upper()]
     pixels = torch.empty((len(images), 3, side, side), dtype=torch.uint8)
     for row, encoded in enumerate(images):
-        image = _decode(encoded, row).resize((side, side), resampling)
+        image = _middle_square(_decode(encoded, row), side, resampling)
         pixels[row] = torch.from_numpy(np.array(image)).permute(2, 0, 1)
     return pixels
+
+
+def _middle_square(image: Image.Image, side: int, resampling: Image.Resampling) -> Image.Image:
+    limit = _MAX_ASPECT * min(image.size)
+    image = _cut_middle(image, min(image.width, limit), min(image.height, limit))
+    short = min(image.size)
+    width, height = (side * length // short for length in image.size)
+    return _cut_middle(image.resize((width, height), resampling), side, side)
+
+
+def _cut_middle(image: Image.Image, width: int, height: int) -> Image.Image:
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))
 
 
 def _decode(encoded: bytes, row: int) -> Image.Image:
@@ -54,7 +72,5 @@ def _as_rgb(image: Image.Image) -> Image.Image:
         grey = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
     if image.mode == "P" and "transparency" in image.info:
-        return image.convert("RGBA").convert(
-            "RGB"
-        )  # Pillow warns when it goes straight.
+        return image.convert("RGBA").convert("RGB")  # Pillow warns when it goes straight.
     return image.convert("RGB")
