@@ -15,15 +15,17 @@ from metaft.errors import RunFailedError, UserError
 COMMANDS = ("tasks", "meta-train", "suggest", "finetune", "compare", "traces", "prior")
 """In the order of the path: what there is to learn from, learning, using, judging, keeping."""
 
-_STOPPED_STATUS = 130  # What shells report of a program that Ctrl-C ended: 128 + SIGINT.
+
+class _WrongInput(click.ClickException):
+    exit_code = 2
 
 
-class _Failure(click.ClickException):
-    """One readable message on stderr, and an exit status."""
+class _RunFailed(click.ClickException):
+    exit_code = 1
 
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+
+class _Stopped(click.ClickException):
+    exit_code = 130  # What shells report of a program that Ctrl-C ended: 128 + SIGINT.
 
 
 class _LazyGroup(click.Group):
@@ -48,12 +50,10 @@ class _LazyGroup(click.Group):
             raise _as_failure(error) from error
 
 
-def _as_failure(error: BaseException) -> _Failure:
+def _as_failure(error: BaseException) -> click.ClickException:
     if isinstance(error, KeyboardInterrupt):
-        return _Failure("Stopped.", _STOPPED_STATUS)
-    if isinstance(error, UserError):
-        return _Failure(str(error), 2)
-    return _Failure(str(error), 1)
+        return _Stopped("stopped by Ctrl-C.")
+    return _WrongInput(str(error)) if isinstance(error, UserError) else _RunFailed(str(error))
 
 
 def _module_of(name: str) -> str:
