@@ -81,9 +81,7 @@ class TaskCard:
     def to_mapping(self) -> dict[str, Any]:
         """Return every field as plain values, in order, for YAML, JSON or a table."""
         values = dataclasses.asdict(self)
-        return {
-            key: list(v) if isinstance(v, tuple) else v for key, v in values.items()
-        }
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
 
 
 def cards_folder() -> Path:
@@ -118,9 +116,7 @@ def read_card(path: Path) -> TaskCard:
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TaskError(
-            f"the task card {path} cannot be read: {error}", "Correct it"
-        ) from error
+        raise TaskError(f"the task card {path} cannot be read: {error}", "Correct it") from error
     if not isinstance(values, dict):
         raise TaskError(
             f"the task card {path} holds {type(values).__name__}, not fields of a card",
@@ -157,9 +153,7 @@ def sharing_texts_with(name: str) -> frozenset[str]:
     return _related(name, lambda card: card.shares_texts)
 
 
-def _related(
-    name: str, named_by: typing.Callable[[TaskCard], Iterable[str]]
-) -> frozenset[str]:
+def _related(name: str, named_by: typing.Callable[[TaskCard], Iterable[str]]) -> frozenset[str]:
     """Collect what a card names and which cards name it: relatives are mutual."""
     cards = load_cards()
     named = set(named_by(cards[name])) if name in cards else set()
@@ -196,9 +190,7 @@ def _fits(name: str, value: Any) -> bool:
     if name in _LISTS:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     if name in ("columns", "splits"):
-        return isinstance(value, dict) and all(
-            isinstance(item, str) for item in value.values()
-        )
+        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
     if name == "baseline_score":
         return value is None or (isinstance(value, int | float) and -1 <= value <= 1)
     return isinstance(value, kind)
@@ -220,15 +212,12 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-_LOADER: Any = getattr(
-    yaml, "CSafeLoader", yaml.SafeLoader
-)  # the C one is ten times faster
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times faster
 _TYPES: dict[str, Any] = typing.get_type_hints(TaskCard)
 _REQUIRED = tuple(
     spec.name
     for spec in dataclasses.fields(TaskCard)
-    if spec.default is dataclasses.MISSING
-    and spec.default_factory is dataclasses.MISSING
+    if spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
 )
 _CHOICES: dict[str, tuple[str, ...]] = {
     "kind": typing.get_args(Kind),

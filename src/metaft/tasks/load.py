@@ -1,82 +1,267 @@
-"""load_task: find a dataset, read its rows, and make a Task of them."""
+"""load_task: find a dataset, read its rows, check them, and make a Task of them."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from metaft.errors import TaskError
-from metaft.tasks.card import (
-    LOADABLE_KINDS,
-    cards_folder,
-    folder_name,
-    load_cards,
-    relatives_of,
+from metaft.tasks.card import LOADABLE_KINDS, TaskCard, load_cards, relatives_of
+from metaft.tasks.columns import RECOGNISED, ColumnNames, Roles, recognise_columns
+from metaft.tasks.hub import card_of_hub_id, is_hub_id, read_hub
+from metaft.tasks.inputs import drop_empty_texts, read_images, read_texts, refuse_long_rows
+from metaft.tasks.labels import (
+    EncodedLabels,
+    encode_labels,
+    is_unlabelled,
+    refuse_lone_examples,
 )
-from metaft.tasks.split import cut_validation
-from metaft.tasks.task import Split, Task
+from metaft.tasks.local import looks_like_path, read_path
+from metaft.tasks.mirror import MIRROR_VARIABLE, read_on_disk
+from metaft.tasks.raw import RawDataset
+from metaft.tasks.select import closest_names
+from metaft.tasks.split import cut_test, cut_validation, drop_repeated
+from metaft.tasks.task import Kind, Metric, Split, Task
 
+MIN_ROWS = 8
 
-@dataclass(frozen=True)
-class ColumnNames:
-    """Columns that the user named; None where they are to be recognised."""
-
-    text: str | None = None
-    text_pair: str | None = None
-    label: str | None = None
+__all__ = ["ColumnNames", "find_dataset", "load_task"]
 
 
 def load_task(
     dataset: str,
     *,
-    columns: ColumnNames = ColumnNames(),
+    columns: ColumnNames = RECOGNISED,
     offline: bool = False,
     seed: int = 0,
 ) -> Task:
-    """Load a task by its name."""
-    card = load_cards().get(dataset)
-    if card is None or card.kind not in LOADABLE_KINDS:
-        raise TaskError(f"there is no dataset {dataset!r} that can be loaded")
-    folder = cards_folder() / "data" / folder_name(dataset)
-    source = "bundled"
-    if not card.bundled or not folder.is_dir():
-        source = "mirror"
-        folder = Path(os.environ["METAFT_DATA"]) / str(card.mirror_folder)
+    """Find a dataset and make a Task of it.
+
+    It is looked for as a path, a bundled task, in the mirror named by `METAFT_DATA`, and on
+    the hub. A test or validation split that is missing is cut from the training rows;
+    `Task.notices` says so, and what else was changed.
+
+    Args:
+        dataset: A task's name, a hub id (`owner/name[:config]`), or a path (`read_path`).
+        columns: Columns that the user named.
+        offline: Never ask the hub; what it gave before is still used.
+        seed: Seed of the cuts, >= 0.
+
+    Raises:
+        TaskError: If there is no such dataset, or it cannot be used as it is.
+    """
+    return _build_task(find_dataset(dataset, offline=offline), columns, seed)
+
+
+def find_dataset(dataset: str, *, offline: bool = False) -> RawDataset:
+    """Find a dataset and read its rows, unchecked.
+
+    Args:
+        dataset: A task's name, a hub id (`owner/name[:config]`), or a path.
+        offline: Never ask the hub; what it gave before is still used.
+
+    Raises:
+        TaskError: If there is no such dataset, it cannot be read, or its kind is not
+            supported yet.
+    """
+    path = Path(dataset).expanduser()
+    if dataset and path.exists():
+        return read_path(path)
+    card = load_cards().get(dataset) or card_of_hub_id(dataset)
+    if card is not None:
+        _refuse_kind(card)
+        return read_on_disk(card) or _from_hub(card, offline)
+    if looks_like_path(dataset):
+        raise TaskError(f"there is no file or folder {dataset!r}", "Check the path")
+    if is_hub_id(dataset):
+        return _from_hub_or_close_name(dataset, offline)
+    raise _no_such_dataset(dataset)
+
+
+def _refuse_kind(card: TaskCard) -> None:
+    if card.kind not in LOADABLE_KINDS:
+        raise TaskError(
+            f"the task {card.name!r} is of kind {card.kind}, which cannot be fine-tuned yet; "
+            f"allowed are {', '.join(sorted(LOADABLE_KINDS))}",
+            "Choose another task; `metaft tasks list` shows their kinds",
+        )
+
+
+def _from_hub(card: TaskCard, offline: bool) -> RawDataset:
+    if card.hub_id is None:
+        raise TaskError(
+            f"the task {card.name!r} is neither bundled nor on the hub, and {MIRROR_VARIABLE} "
+            f"names no mirror that holds {card.mirror_folder}",
+            f"Set {MIRROR_VARIABLE} to such a mirror, or give a path to the data",
+        )
+    return read_hub(card.name, card=card, offline=offline)
+
+
+def _from_hub_or_close_name(dataset: str, offline: bool) -> RawDataset:
+    """Read a hub id without a card; where that fails it may be a task's name, misspelt."""
+    try:
+        return read_hub(dataset, offline=offline)
+    except TaskError as error:
+        close = closest_names(dataset)
+        if not close:
+            raise
+        cure = f"Did you mean {' or '.join(close)}? Otherwise: {error.cure}"
+        raise TaskError(error.problem, cure) from error
+
+
+def _no_such_dataset(dataset: str) -> TaskError:
+    close = closest_names(dataset)
+    return TaskError(
+        f"there is no dataset {dataset!r}: it is no path, no task and no hub id (owner/name)",
+        f"Did you mean {', '.join(close)}" if close else "`metaft tasks list` shows the tasks",
+    )
+
+
+def _build_task(raw: RawDataset, named: ColumnNames, seed: int) -> Task:
+    roles = recognise_columns(raw, named)
+    tables, notices = _usable_tables(raw, roles)
+    labels = _read_labels(raw, tables, roles)
     splits = {
-        path.stem: _split(pq.read_table(path))
-        for path in sorted(folder.glob("*.parquet"))
+        split: _read_split(raw, split, table, roles, labels.values[split])
+        for split, table in tables.items()
     }
-    if "validation" not in splits:
-        splits["train"], splits["validation"] = cut_validation(splits["train"], seed)
+    kind = raw.card.kind if raw.card is not None else _kind_of(roles, labels)
+    splits, cut_notices = _separate(splits, raw.name, seed)
     return Task(
-        name=dataset,
-        kind=card.kind,
+        name=raw.name,
+        kind=kind,
         train=splits["train"],
         validation=splits["validation"],
         test=splits["test"],
-        label_names=card.label_names,
-        metric=card.metric,
-        source=source,
-        relatives=relatives_of(dataset),
+        label_names=labels.label_names,
+        metric=raw.card.metric if raw.card is not None else _metric_of(kind),
+        source=raw.source,
+        relatives=relatives_of(raw.name),
+        notices=(*notices, *cut_notices, *_class_notices(splits["train"], labels)),
     )
 
 
-def _split(table: pa.Table) -> Split:
-    columns = table.column_names
-    labels = table["label"].to_numpy()
-    kind = np.float64 if labels.dtype.kind == "f" else np.int64
-    texts = tuple(table["text"].to_pylist()) if "text" in columns else None
-    pairs = tuple(table["text_pair"].to_pylist()) if "text_pair" in columns else None
-    images = (
-        tuple(c["bytes"] for c in table["image"].to_pylist())
-        if "image" in columns
-        else None
+def _usable_tables(raw: RawDataset, roles: Roles) -> tuple[dict[str, pa.Table], list[str]]:
+    """Leave out splits without labels and rows without text; refuse what is too small."""
+    tables, notices = {}, []
+    for split, table in raw.tables.items():
+        if split != "train" and is_unlabelled(table, roles.label):
+            notices.append(f"the {split} split has no labels and is left out")
+            continue
+        tables[split], more = _usable_rows(raw, split, table, roles)
+        notices += more
+    rows = sum(table.num_rows for table in tables.values())
+    if rows < MIN_ROWS:
+        raise TaskError(f"{raw.name!r} has {rows} rows; at least {MIN_ROWS} are needed", "Add rows")
+    return tables, notices
+
+
+def _usable_rows(
+    raw: RawDataset, split: str, table: pa.Table, roles: Roles
+) -> tuple[pa.Table, list[str]]:
+    """Leave out the rows that have no text, or that the hub marks as unlabelled."""
+    notices = []
+    labelled, unlabelled = _drop_hub_gaps(table, roles.label, raw)
+    if unlabelled:
+        notices.append(f"{unlabelled} rows of {split} have no label (-1): left out")
+    texts = tuple(name for name in (roles.text, roles.text_pair) if name is not None)
+    whole, dropped = drop_empty_texts(labelled, texts, _place(raw, split))
+    if dropped:
+        notices.append(f"{dropped} rows of {split} have no text: left out")
+    return whole, notices
+
+
+def _drop_hub_gaps(table: pa.Table, label: str, raw: RawDataset) -> tuple[pa.Table, int]:
+    """Drop rows labelled -1, which is how the hub writes "no label" into a class column."""
+    if raw.source != "hub" or label not in raw.class_names:
+        return table, 0
+    labelled = table[label].fill_null(-1).to_numpy() != -1
+    return table.filter(pa.array(labelled)), int(len(labelled) - labelled.sum())
+
+
+def _read_labels(raw: RawDataset, tables: Mapping[str, pa.Table], roles: Roles) -> EncodedLabels:
+    declared = raw.class_names.get(roles.label, ())
+    labels = encode_labels(
+        {split: table[roles.label] for split, table in tables.items()},
+        raw.name,
+        class_names=declared or (raw.card.label_names if raw.card is not None else ()),
+        regression=None if raw.card is None else raw.card.kind == "regression",
     )
+    if raw.card is None:
+        refuse_lone_examples(labels, raw.name)
+    return labels
+
+
+def _read_split(
+    raw: RawDataset, split: str, table: pa.Table, roles: Roles, labels: np.ndarray
+) -> Split:
+    place = _place(raw, split)
+    if roles.image is not None:
+        on_disk = raw.source in ("bundled", "mirror")  # checked when it was built
+        images = read_images(table, roles.image, place, decode=not on_disk)
+        return Split(labels=labels, images=images)
+    refuse_long_rows(table, roles.inputs, place)
+    pair = roles.text_pair
     return Split(
-        labels=labels.astype(kind), texts=texts, text_pairs=pairs, images=images
+        labels=labels,
+        texts=read_texts(table, roles.text or "", place),
+        text_pairs=None if pair is None else read_texts(table, pair, place),
     )
+
+
+def _place(raw: RawDataset, split: str) -> str:
+    return f"the {split} split of {raw.name!r}" if len(raw.tables) > 1 else repr(raw.name)
+
+
+def _kind_of(roles: Roles, labels: EncodedLabels) -> Kind:
+    if roles.image is not None:
+        return "image_classification"
+    if labels.is_regression:
+        return "regression"
+    return "pair_classification" if roles.text_pair is not None else "classification"
+
+
+def _metric_of(kind: Kind) -> Metric:
+    return "pearson" if kind == "regression" else "accuracy"
+
+
+def _separate(splits: dict[str, Split], name: str, seed: int) -> tuple[dict[str, Split], list[str]]:
+    """Take texts that stand in two splits out of the earlier one, and cut missing splits."""
+    notices = []
+    train, dropped = drop_repeated(
+        splits["train"], [splits[split] for split in ("validation", "test") if split in splits]
+    )
+    if dropped:
+        notices.append(f"{dropped} rows of train stand in validation or test too: left out")
+    validation, test = splits.get("validation"), splits.get("test")
+    if validation is not None and test is not None:
+        validation, dropped = drop_repeated(validation, [test])
+        if dropped:
+            notices.append(f"{dropped} rows of validation stand in test too: left out")
+    if test is None:
+        train, test = cut_test(train, seed)
+        notices.append(f"no test split: {len(test)} rows of train are held out (seed {seed})")
+    if validation is None:
+        train, validation = cut_validation(train, seed)
+        notices.append(f"no validation split: {len(validation)} rows of train are cut for it")
+    parts = {"train": train, "validation": validation, "test": test}
+    empty = [split for split, part in parts.items() if len(part) == 0]
+    if empty:
+        raise TaskError(
+            f"no row of {name!r} is left for {empty[0]}: its texts are all the same, or stand in "
+            "another split too",
+            "Add rows with other texts",
+        )
+    return parts, notices
+
+
+def _class_notices(train: Split, labels: EncodedLabels) -> list[str]:
+    """Say which classes cannot be learned."""
+    if labels.is_regression:
+        return []
+    counts = np.bincount(train.labels, minlength=len(labels.label_names))
+    unseen = [labels.label_names[number] for number in np.flatnonzero(counts == 0)]
+    return [f"{len(unseen)} classes have no training row ({unseen[0]} ...)"] if unseen else []

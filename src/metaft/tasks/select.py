@@ -63,7 +63,7 @@ def forbidden_in_shipped_priors(name: str) -> bool:
 
 def closest_names(name: str, count: int = 3) -> list[str]:
     """Return the names of cards that look most like a name without a card."""
-    return difflib.get_close_matches(name, list(load_cards()), n=count, cutoff=0.5)
+    return difflib.get_close_matches(name, list(load_cards()), n=count, cutoff=0.6)
 
 
 def _meant_by(term: str, *, with_targets: bool = False) -> set[str]:
@@ -74,11 +74,7 @@ def _meant_by(term: str, *, with_targets: bool = False) -> set[str]:
     if term in _GROUPS:
         met = {name for name, card in cards.items() if _GROUPS[term](card)}
     elif term.startswith("kind:"):
-        met = {
-            name
-            for name, card in cards.items()
-            if card.kind == term.removeprefix("kind:")
-        }
+        met = {name for name, card in cards.items() if card.kind == term.removeprefix("kind:")}
     else:
         met = {name for name in cards if fnmatchcase(name, term)}
     if not met:
@@ -92,7 +88,5 @@ def _no_such_task(term: str) -> TaskError:
     close = closest_names(term)
     return TaskError(
         f"{term!r} is no task, glob or group of tasks",
-        f"Did you mean {', '.join(close)}"
-        if close
-        else "`metaft tasks list` shows the names",
+        f"Did you mean {', '.join(close)}" if close else "`metaft tasks list` shows the names",
     )

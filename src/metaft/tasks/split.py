@@ -29,7 +29,9 @@ def subsample(
 
     Args:
         task: Any task.
-        train_rows, validation_rows, test_rows: Most rows to keep, >= 1; None keeps all.
+        train_rows: Most training rows to keep, >= 1; None keeps all.
+        validation_rows: Most validation rows to keep, >= 1; None keeps all.
+        test_rows: Most test rows to keep, >= 1; None keeps all.
         seed: Seed of the training rows, >= 0.
 
     Returns:
@@ -104,17 +106,12 @@ def content_keys(split: Split) -> list[bytes]:
     share a premise only are different.
     """
     if split.images is not None:
-        return [
-            hashlib.sha1(image, usedforsecurity=False).digest()
-            for image in split.images
-        ]
+        return [hashlib.sha1(image, usedforsecurity=False).digest() for image in split.images]
     texts = [_normalised(text) for text in split.texts or ()]
     if split.text_pairs is None:
         return [text.encode() for text in texts]
     pairs = (_normalised(text) for text in split.text_pairs)
-    return [
-        f"{text}\x1f{pair}".encode() for text, pair in zip(texts, pairs, strict=True)
-    ]
+    return [f"{text}\x1f{pair}".encode() for text, pair in zip(texts, pairs, strict=True)]
 
 
 def stratified_order(strata: np.ndarray, seed: int) -> np.ndarray:

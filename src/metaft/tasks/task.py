@@ -20,9 +20,7 @@ Kind = Literal[
     "qa",
 ]
 Modality = Literal["text", "image"]
-Metric = Literal[
-    "accuracy", "macro_f1", "pearson", "spearman", "entity_f1", "exact_match"
-]
+Metric = Literal["accuracy", "macro_f1", "pearson", "spearman", "entity_f1", "exact_match"]
 _Cell = TypeVar("_Cell")
 
 

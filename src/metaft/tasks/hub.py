@@ -1,0 +1,193 @@
+"""Datasets on the hub, through `datasets`: pinned, never running code, never waiting long."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+
+from metaft.errors import TaskError
+from metaft.tasks.card import TaskCard, load_cards
+from metaft.tasks.raw import RawDataset, declared_class_names, split_named, with_train
+
+CONVERTED = "refs/convert/parquet"
+"""Where the hub keeps Parquet copies of datasets that need a script of their own."""
+
+_HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+(:[\w.+-]+)?$")
+_ANSWER_SECONDS = 10
+_OFFLINE_VARIABLE = "HF_HUB_OFFLINE"
+
+
+def is_hub_id(dataset: str) -> bool:
+    """Say whether a name has the form `owner/name` or `owner/name:config`."""
+    return _HUB_ID.match(dataset) is not None
+
+
+def card_of_hub_id(dataset: str) -> TaskCard | None:
+    """Return the card of a hub id (`nyu-mll/glue:sst2`), where there is one."""
+    hub_id, _, config = dataset.partition(":")
+    for card in load_cards().values():
+        if card.hub_id == hub_id and (card.hub_config or "") == config:
+            return card
+    return None
+
+
+def hub_is_switched_off() -> bool:
+    """Say whether `HF_HUB_OFFLINE` forbids asking the hub."""
+    return os.environ.get(_OFFLINE_VARIABLE, "").upper() in ("1", "ON", "YES", "TRUE")
+
+
+def resolve_on_hub(hub_id: str, revision: str | None = None) -> str:
+    """Ask the hub once, without retrying, for the commit a dataset's revision stands for.
+
+    Returns:
+        The commit hash.
+
+    Raises:
+        TaskError: If the hub does not answer within 10 s, or has no such dataset or revision.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        found = HfApi().dataset_info(hub_id, revision=revision, timeout=_ANSWER_SECONDS)
+    except HfHubHTTPError as error:
+        raise TaskError(
+            f"the hub has no dataset {hub_id!r}"
+            + (f" at revision {revision!r}" if revision else "")
+            + " that it gives to everyone",
+            "Check the name; for a gated or private dataset log in with `hf auth login`",
+        ) from error
+    except Exception as error:  # each HTTP library has its own connection errors
+        raise _unreachable(hub_id, error) from error
+    return str(found.sha)
+
+
+def read_hub(dataset: str, *, card: TaskCard | None = None, offline: bool = False) -> RawDataset:
+    """Read a dataset from the hub, or from what the hub gave before.
+
+    Args:
+        dataset: `owner/name[:config]`, or the name of a task whose card has a hub id.
+        card: The dataset's card, where there is one.
+        offline: Never ask the hub.
+
+    Raises:
+        TaskError: If the hub cannot be reached, has no such dataset, or the dataset needs code
+            of its own.
+    """
+    hub_id, _, config = dataset.partition(":")
+    if card is not None:
+        hub_id, config = str(card.hub_id), card.hub_config or ""
+    revision = card.revision if card is not None else None
+    off = offline or hub_is_switched_off()
+    if not off:
+        revision = resolve_on_hub(hub_id, revision)
+    with _hub_client(off) as load_dataset:
+        parts = _load_or_explain(load_dataset, hub_id, config or None, revision, off)
+    tables = _tables_by_split(parts, dataset, card)
+    return RawDataset(
+        name=dataset,
+        source="hub",
+        tables=tables,
+        card=card,
+        columns=card.columns if card is not None else {},
+        class_names=declared_class_names(tables["train"].schema),
+    )
+
+
+@contextmanager
+def _hub_client(off: bool) -> Iterator[Any]:
+    """Give `load_dataset`, with the hub switched off inside where it must be.
+
+    The switch is an attribute of both libraries: they read the variable when they are
+    imported, which somebody may have done long before.
+    """
+    import datasets
+    from huggingface_hub import constants
+
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    before = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = off
+    try:
+        yield datasets.load_dataset
+    finally:
+        datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
+
+
+def _load_parts(
+    load_dataset: Any, hub_id: str, config: str | None, revision: str | None
+) -> Mapping[str, pa.Table]:
+    """Load every split of one revision as the hub names them."""
+    import datasets
+
+    loaded = load_dataset(hub_id, config, revision=revision)
+    parts = loaded if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
+    return {str(name): part.with_format("arrow")[:] for name, part in parts.items()}
+
+
+def _load_or_explain(
+    load_dataset: Any, hub_id: str, config: str | None, revision: str | None, off: bool
+) -> Mapping[str, pa.Table]:
+    """Load every split; a dataset that needs a script is read from its Parquet copy."""
+    try:
+        try:
+            return _load_parts(load_dataset, hub_id, config, revision)
+        except RuntimeError as error:
+            if "scripts are no longer supported" not in str(error):
+                raise
+        converted = CONVERTED if off else resolve_on_hub(hub_id, CONVERTED)
+        return _load_parts(load_dataset, hub_id, config, converted)
+    except TaskError as error:
+        raise TaskError(
+            f"the hub's dataset {hub_id!r} can only be read by running a script of its own, which "
+            "metaft never does, and the hub holds no Parquet copy of it",
+            "Download its files and give their path",
+        ) from error
+    except ConnectionError as error:
+        raise (_not_in_cache(hub_id) if off else _unreachable(hub_id, error)) from error
+    except Exception as error:  # whatever a file of somebody else's makes the reader raise
+        raise TaskError(
+            f"the hub's dataset {hub_id!r} cannot be read: {_one_line(error)}",
+            "Name one of its configurations as owner/name:config, or download its files and give "
+            "their path",
+        ) from error
+
+
+def _tables_by_split(
+    parts: Mapping[str, pa.Table], dataset: str, card: TaskCard | None
+) -> dict[str, pa.Table]:
+    """Pick the splits the card names, or else those named as train, validation and test."""
+    if card is not None and card.splits:
+        chosen = {ours: parts[theirs] for ours, theirs in card.splits.items() if theirs in parts}
+    else:
+        chosen = {}
+        for name, table in parts.items():
+            chosen.setdefault(split_named(name) or name, table)
+    return with_train(chosen, dataset)
+
+
+def _unreachable(hub_id: str, error: BaseException) -> TaskError:
+    return TaskError(
+        f"the hub does not answer ({_one_line(error)}), so {hub_id!r} cannot be fetched",
+        "Check the network (HTTPS_PROXY behind a proxy, HF_ENDPOINT for a mirror of the hub), set "
+        "METAFT_DATA to a mirror that holds the dataset, or give a path",
+    )
+
+
+def _not_in_cache(hub_id: str) -> TaskError:
+    return TaskError(
+        f"{hub_id!r} is not on this machine, and the hub may not be asked (--offline or "
+        f"{_OFFLINE_VARIABLE})",
+        f"Leave out --offline and unset {_OFFLINE_VARIABLE}, set METAFT_DATA to a mirror that "
+        "holds the dataset, or give a path",
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:300].rstrip(".")

@@ -1,0 +1,226 @@
+"""Encoding labels: class numbers with their names, or the targets of a regression."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from metaft.errors import TaskError
+
+MAX_CLASSES = 10_000
+_Form = Literal["texts", "whole numbers", "decimal numbers"]
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedLabels:
+    """The labels of every split.
+
+    Attributes:
+        values: Split -> `(rows,)` int64 class numbers, or float64 targets.
+        label_names: Class number -> name; empty for a regression.
+    """
+
+    values: Mapping[str, np.ndarray]
+    label_names: tuple[str, ...]
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the labels are numbers rather than classes."""
+        return not self.label_names
+
+
+def encode_labels(
+    columns: Mapping[str, pa.ChunkedArray],
+    name: str,
+    *,
+    class_names: tuple[str, ...] = (),
+    regression: bool | None = None,
+) -> EncodedLabels:
+    """Turn the label column of every split into class numbers or targets.
+
+    Texts become classes in sorted order, whole numbers become classes in ascending order
+    without gaps, decimal numbers are the targets of a regression. Where class names are
+    known, whole numbers are taken as they are.
+
+    Args:
+        columns: Split -> label column.
+        name: The dataset's name, for messages.
+        class_names: Class number -> name, where they are known.
+        regression: Whether the labels are targets; None to see by their type.
+
+    Raises:
+        TaskError: If a label is missing, out of range or of another type than the rest, or
+            there are fewer than 2 or more than 10,000 classes.
+    """
+    for split, column in columns.items():
+        _refuse_missing(column, split, name)
+    forms = {split: _form_of(column, split, name) for split, column in columns.items()}
+    form = _common_form(forms, name)
+    if regression is None:
+        regression = form == "decimal numbers"
+    if regression:
+        return _encode_targets(columns, form, name)
+    if form == "texts":
+        return _encode_texts(columns, name, class_names)
+    if form == "decimal numbers":
+        raise TaskError(
+            f"the labels of {name!r} are decimal numbers, but its card says they are classes",
+            "Write the classes as whole numbers",
+        )
+    return _encode_numbers(columns, name, class_names)
+
+
+def is_unlabelled(table: pa.Table, label: str) -> bool:
+    """Say whether a split has no label at all: the column is missing, empty, or all -1.
+
+    That is how test splits come whose labels are kept secret.
+    """
+    if label not in table.column_names or table[label].null_count == table.num_rows:
+        return True
+    column = table[label]
+    return bool(pa.types.is_integer(column.type) and pc.max(column).as_py() == -1)
+
+
+def refuse_lone_examples(encoded: EncodedLabels, name: str) -> None:
+    """Refuse a class with a single example: it could be learned or tested, but not both.
+
+    Raises:
+        TaskError: If a class has one row in all splits together.
+    """
+    if encoded.is_regression:
+        return
+    every = np.concatenate(list(encoded.values.values()))
+    counts = np.bincount(every, minlength=len(encoded.label_names))
+    lone = [encoded.label_names[number] for number in np.flatnonzero(counts == 1)]
+    if lone:
+        raise TaskError(
+            f"the class {lone[0]!r} of {name!r} has a single example"
+            + (f", and so have {len(lone) - 1} more classes" if len(lone) > 1 else "")
+            + "; each class needs at least 2",
+            "Add examples, or leave the class out (is this the right --label-column?)",
+        )
+
+
+def _refuse_missing(column: pa.ChunkedArray, split: str, name: str) -> None:
+    missing = pc.is_null(column, nan_is_null=True)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        missing = pc.or_(missing, pc.equal(pc.utf8_trim_whitespace(column.fill_null("")), ""))
+    rows = np.flatnonzero(missing.to_numpy())
+    if len(rows):
+        raise TaskError(
+            f"the label is missing in {len(rows)} of {len(column)} rows of the {split} split of "
+            f"{name!r}, first in row {rows[0] + 1} (the first row is 1)",
+            "Fill the labels in, or remove these rows",
+        )
+
+
+def _form_of(column: pa.ChunkedArray, split: str, name: str) -> _Form:
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind):
+        return "texts"
+    if pa.types.is_integer(kind):
+        return "whole numbers"
+    if pa.types.is_floating(kind):
+        return "decimal numbers"
+    raise TaskError(
+        f"the labels in the {split} split of {name!r} are of type {kind}; "
+        "allowed are texts, whole numbers (classes) and decimal numbers (a regression)",
+        "Name another column with --label-column",
+    )
+
+
+def _common_form(forms: Mapping[str, _Form], name: str) -> _Form:
+    found = set(forms.values())
+    if found == {"whole numbers", "decimal numbers"}:
+        return "decimal numbers"
+    if len(found) > 1:
+        described = ", ".join(f"{form} in {split}" for split, form in forms.items())
+        raise TaskError(
+            f"the labels of {name!r} are of different types: {described}",
+            "Write the labels of all splits in one way",
+        )
+    return found.pop()
+
+
+def _encode_targets(
+    columns: Mapping[str, pa.ChunkedArray], form: _Form, name: str
+) -> EncodedLabels:
+    if form == "texts":
+        raise TaskError(
+            f"the labels of {name!r} are texts, but its card says they are numbers",
+            "Write the labels as numbers",
+        )
+    values = {split: _numpy(column).astype(np.float64) for split, column in columns.items()}
+    every = np.concatenate(list(values.values()))
+    if not np.isfinite(every).all():
+        raise TaskError(f"{name!r} has an infinite label", "Remove its row")
+    if (every == every[0]).all():
+        raise _one_class(name, str(every[0]))
+    return EncodedLabels(values, ())
+
+
+def _encode_texts(
+    columns: Mapping[str, pa.ChunkedArray], name: str, class_names: tuple[str, ...]
+) -> EncodedLabels:
+    texts = {split: column.cast(pa.string()) for split, column in columns.items()}
+    found = sorted({label for column in texts.values() for label in column.unique().to_pylist()})
+    names = class_names if set(found) <= set(class_names) else tuple(found)
+    _check_class_count(len(names), name, names[0])
+    index = pa.array(names, type=pa.string())
+    return EncodedLabels(
+        {
+            split: _numpy(pc.index_in(column, index)).astype(np.int64)
+            for split, column in texts.items()
+        },
+        names,
+    )
+
+
+def _encode_numbers(
+    columns: Mapping[str, pa.ChunkedArray], name: str, class_names: tuple[str, ...]
+) -> EncodedLabels:
+    values = {split: _numpy(column).astype(np.int64) for split, column in columns.items()}
+    found = np.unique(np.concatenate(list(values.values())))
+    if class_names:
+        _check_class_count(len(class_names), name, class_names[0])
+        if found[0] < 0 or found[-1] >= len(class_names):
+            wrong = found[0] if found[0] < 0 else found[-1]
+            raise TaskError(
+                f"{name!r} has the label {wrong}; allowed are 0 to {len(class_names) - 1}, "
+                f"for its {len(class_names)} class names",
+                "Correct the label or the class names",
+            )
+        return EncodedLabels(values, class_names)
+    _check_class_count(len(found), name, str(found[0]))
+    return EncodedLabels(
+        {split: np.searchsorted(found, numbers) for split, numbers in values.items()},
+        tuple(str(number) for number in found),
+    )
+
+
+def _check_class_count(count: int, name: str, only_class: str) -> None:
+    if count < 2:
+        raise _one_class(name, only_class)
+    if count > MAX_CLASSES:
+        raise TaskError(
+            f"{name!r} has {count:,} classes; allowed are 2 to {MAX_CLASSES:,}",
+            "Name another column with --label-column, write the labels as decimal numbers for a "
+            "regression, or merge classes",
+        )
+
+
+def _one_class(name: str, only: str) -> TaskError:
+    return TaskError(
+        f"every row of {name!r} has the label {only!r}; at least 2 classes are needed",
+        "Add rows of another class, or name another column with --label-column",
+    )
+
+
+def _numpy(column: pa.ChunkedArray) -> np.ndarray:
+    values: np.ndarray = column.to_numpy()
+    return values

@@ -1,0 +1,219 @@
+"""Local data: CSV, TSV, JSON lines, Parquet, folders of these, image and save_to_disk folders."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from metaft.errors import TaskError
+from metaft.tasks.raw import RawDataset, declared_class_names, split_named, with_train
+
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+)
+_IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_UNSAFE_SUFFIXES = frozenset({".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".py"})
+
+
+def looks_like_path(dataset: str) -> bool:
+    """Say whether a name that is no existing file was meant as one."""
+    path = Path(dataset)
+    return dataset.startswith((".", "/", "~")) or path.suffix.lower() in {
+        *_READERS,
+        *_UNSAFE_SUFFIXES,
+    }
+
+
+def read_path(path: Path) -> RawDataset:
+    """Read a data file or folder.
+
+    Args:
+        path: Exists. A CSV, TSV, JSON lines or Parquet file; a folder with train, validation
+            and test files of one of these; a folder of images, one folder per class, with or
+            without train and test folders above them; or a folder written by `save_to_disk`.
+
+    Raises:
+        TaskError: If it is empty, cannot be read, or is none of these.
+    """
+    name = str(path)
+    if path.is_file():
+        return _dataset(name, {"train": _read_file(path)})
+    if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
+        return _dataset(name, _read_saved(path))
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in _READERS)
+    if files:
+        return _dataset(name, _read_split_files(path, files))
+    return _dataset(name, _read_image_folders(path))
+
+
+def _dataset(name: str, tables: dict[str, pa.Table]) -> RawDataset:
+    for split, table in tables.items():
+        if table.num_rows == 0:
+            raise TaskError(f"the {split} split of {name!r} has no rows", "Give data with rows")
+    tables = with_train(tables, name)
+    return RawDataset(
+        name=name,
+        source="file",
+        tables=tables,
+        class_names=declared_class_names(tables["train"].schema),
+    )
+
+
+def _read_file(path: Path) -> pa.Table:
+    """Read one data file of any size but 0."""
+    suffix = path.suffix.lower()
+    if suffix in _UNSAFE_SUFFIXES:
+        raise TaskError(
+            f"{str(path)!r} can only be read by running code from it (pickle), which metaft "
+            "never does",
+            "Save the rows as CSV, JSON lines or Parquet",
+        )
+    if suffix not in _READERS:
+        raise TaskError(
+            f"{str(path)!r} is no data file; allowed are {', '.join(_READERS)}",
+            "Save the rows in one of these formats",
+        )
+    try:
+        if path.stat().st_size == 0:
+            raise TaskError(f"the file {str(path)!r} is empty", "Give a file with rows")
+        return _READERS[suffix](path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise TaskError(
+            f"the file {str(path)!r} cannot be read as {suffix[1:]}: {_first_line(error)}",
+            "Check that it is whole, in UTF-8, and what its suffix says",
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _read_csv(path: Path, delimiter: str = ",") -> pa.Table:
+    from pyarrow import csv
+
+    return csv.read_csv(
+        path,
+        # One block, so that a column's type is inferred from all its rows.
+        read_options=csv.ReadOptions(block_size=max(1 << 16, path.stat().st_size + 1)),
+        parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+    )
+
+
+def _read_tsv(path: Path) -> pa.Table:
+    return _read_csv(path, delimiter="\t")
+
+
+def _read_json(path: Path) -> pa.Table:
+    """Read JSON lines, or one JSON array of objects."""
+    from pyarrow import json as arrow_json
+
+    with path.open("rb") as file:
+        is_array = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+    if is_array:
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+        if not all(isinstance(row, dict) for row in rows):
+            raise ValueError("the array holds something else than objects")
+        return pa.Table.from_pylist(rows)
+    block_bytes = max(1 << 16, path.stat().st_size + 1)
+    return arrow_json.read_json(path, read_options=arrow_json.ReadOptions(block_size=block_bytes))
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    from pyarrow import parquet
+
+    return parquet.read_table(path)
+
+
+_READERS: dict[str, Callable[[Path], pa.Table]] = {
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".jsonl": _read_json,
+    ".ndjson": _read_json,
+    ".json": _read_json,
+    ".parquet": _read_parquet,
+}
+
+
+def _read_split_files(folder: Path, files: list[Path]) -> dict[str, pa.Table]:
+    """Read `train.csv`, `test-00000-of-00002.parquet` and the like; one lone file is train."""
+    if len(files) == 1:
+        return {"train": _read_file(files[0])}
+    parts: dict[str, list[pa.Table]] = defaultdict(list)
+    for file in files:
+        split = split_named(file.stem)
+        if split is not None:
+            parts[split].append(_read_file(file))
+    if not parts:
+        raise TaskError(
+            f"the folder {str(folder)!r} holds {len(files)} data files, none of them named "
+            "train, validation or test",
+            "Name one file of it, or rename the files",
+        )
+    return {split: _concatenated(tables, folder) for split, tables in parts.items()}
+
+
+def _concatenated(tables: list[pa.Table], folder: Path) -> pa.Table:
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise TaskError(
+            f"the files of one split in {str(folder)!r} do not fit together: {_first_line(error)}",
+            "Give them the same columns",
+        ) from error
+
+
+def _read_saved(folder: Path) -> dict[str, pa.Table]:
+    """Read what `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote: Arrow, no code."""
+    import datasets
+
+    try:
+        saved = datasets.load_from_disk(str(folder))
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise TaskError(
+            f"the folder {str(folder)!r} looks like one of save_to_disk, but cannot be read: "
+            f"{_first_line(error)}",
+            "Save the dataset again",
+        ) from error
+    parts = saved if isinstance(saved, datasets.DatasetDict) else {"train": saved}
+    return {
+        split_named(str(name)) or str(name): part.with_format("arrow")[:]
+        for name, part in parts.items()
+    }
+
+
+def _read_image_folders(folder: Path) -> dict[str, pa.Table]:
+    """Read one folder per class, with or without a level of train and test folders above."""
+    inside = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    splits = {split_named(path.name): path for path in inside}
+    if splits and None not in splits:
+        tables = {str(split): _read_class_folders(path) for split, path in splits.items()}
+    else:
+        tables = {"train": _read_class_folders(folder)}
+    if not any(table.num_rows for table in tables.values()):
+        raise TaskError(
+            f"the folder {str(folder)!r} holds neither data files ({', '.join(_READERS)}) nor "
+            "one folder of images per class",
+            "Name the data file itself, or sort the images into one folder per class",
+        )
+    return tables
+
+
+def _read_class_folders(folder: Path) -> pa.Table:
+    images, labels = [], []
+    for path in _image_files(folder):
+        images.append({"bytes": path.read_bytes(), "path": str(path)})
+        labels.append(path.relative_to(folder).parts[0])
+    columns = [pa.array(images, type=_IMAGE_TYPE), pa.array(labels, type=pa.string())]
+    return pa.table(columns, names=["image", "label"])
+
+
+def _image_files(folder: Path) -> Iterator[Path]:
+    """Give the images below the class folders, as torchvision's ImageFolder finds them."""
+    for class_folder in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for path in sorted(class_folder.rglob("*")):
+            if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+                yield path

@@ -1,0 +1,86 @@
+"""RawDataset: the rows of a dataset as its source gives them, before anything is checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pyarrow as pa
+
+from metaft.errors import TaskError
+from metaft.tasks.card import TaskCard
+
+Source = Literal["file", "bundled", "mirror", "hub"]
+
+SPLITS: tuple[str, ...] = ("train", "validation", "test")
+_SPLIT_OF_NAME: dict[str, str] = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class RawDataset:
+    """The rows of a dataset as its source gives them.
+
+    Attributes:
+        name: The task's name, hub id, or path.
+        source: Where the rows came from.
+        tables: Split (`train` always, `validation`, `test` where there are) -> its rows.
+        card: The task card, where there is one.
+        columns: Role -> column, as far as the card knows.
+        class_names: Column -> its class names, where the source declares them.
+    """
+
+    name: str
+    source: Source
+    tables: Mapping[str, pa.Table]
+    card: TaskCard | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def split_named(name: str) -> str | None:
+    """Return the split that a file, folder or hub split is named after; None for no split.
+
+    Only the first word counts: `dev`, `dev-00000-of-00002`, `validation_matched`.
+    """
+    return _SPLIT_OF_NAME.get(name.lower().replace("_", "-").replace(".", "-").split("-")[0])
+
+
+def with_train(tables: Mapping[str, pa.Table], name: str) -> dict[str, pa.Table]:
+    """Return the tables in the order of `SPLITS`; a single table is the training split.
+
+    Raises:
+        TaskError: If there is no training split among several.
+    """
+    if len(tables) == 1:
+        return {"train": next(iter(tables.values()))}
+    if "train" not in tables:
+        raise TaskError(
+            f"{name!r} has no training split, only {', '.join(tables) or 'nothing at all'}",
+            "Name one of its files or folders `train`",
+        )
+    return {split: tables[split] for split in SPLITS if split in tables}
+
+
+def declared_class_names(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
+    """Return the class names that a Parquet or Arrow file written by `datasets` declares."""
+    try:
+        written = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        features = written.get("info", {}).get("features", {})
+        return {
+            column: tuple(feature["names"])
+            for column, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return {}  # somebody else's metadata under the same key
