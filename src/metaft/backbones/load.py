@@ -31,9 +31,7 @@ def default_backbone(modality: Modality) -> str:
     return DEFAULT_IMAGE_BACKBONE if modality == "image" else DEFAULT_TEXT_BACKBONE
 
 
-def load_backbone(
-    identity: str = DEFAULT_TEXT_BACKBONE, *, offline: bool = False
-) -> Backbone:
+def load_backbone(identity: str = DEFAULT_TEXT_BACKBONE, *, offline: bool = False) -> Backbone:
     """Load a fresh copy of a pretrained backbone.
 
     It is looked for as a local folder, then in an installed weight package, then on the hub.
@@ -111,9 +109,7 @@ def _hub_folder(identity: str, *, offline: bool) -> Path:
 
     wanted = _IMAGE_HUB_FILES if identity.startswith("timm/") else None
     try:
-        return Path(
-            snapshot_download(identity, allow_patterns=wanted, local_files_only=offline)
-        )
+        return Path(snapshot_download(identity, allow_patterns=wanted, local_files_only=offline))
     except (
         OSError,
         ValueError,
@@ -141,7 +137,5 @@ def _not_found(identity: str, offline: bool, error: Exception) -> BackboneError:
             f"where the hub cannot be reached directly, set {_HUB_SETTINGS}"
         )
     if identity in PACKAGED:
-        return BackboneError(
-            problem, f"Run {PACKAGED[identity].install}, or {otherwise}"
-        )
+        return BackboneError(problem, f"Run {PACKAGED[identity].install}, or {otherwise}")
     return BackboneError(problem, otherwise[0].upper() + otherwise[1:])
