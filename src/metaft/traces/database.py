@@ -92,11 +92,7 @@ def _parse_url(url: str) -> URL:
 
 def _prepare_file(url: URL, must_exist: bool) -> None:
     """Create the user's own data folder; any other folder must be there already."""
-    if (
-        not url.database
-        or url.database == ":memory:"
-        or url.database.startswith("file:")
-    ):
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         return
     file = Path(url.database)
     if must_exist and not file.is_file():

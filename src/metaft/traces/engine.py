@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future
 from typing import Any, Literal, Protocol
 
 from metaft.errors import MissingExtraError, UserError
@@ -25,10 +25,18 @@ _ONE_THREAD = {
 
 
 class Pool(Protocol):
-    """One-thread worker processes that take jobs."""
+    """One-thread worker processes that take jobs, the first given first."""
+
+    workers: int
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Run a function of a module in some worker."""
+
+    def is_death(self, error: Exception) -> bool:
+        """Say whether a job ended because its worker died, and not by its own error."""
+
+    def restart(self) -> None:
+        """Make the pool usable again after a worker has died."""
 
     def stop(self) -> None:
         """End the workers at once, whatever they do."""
@@ -36,7 +44,7 @@ class Pool(Protocol):
 
 @contextlib.contextmanager
 def open_pool(engine: EngineName, workers: int) -> Iterator[Pool]:
-    """Start workers, and end them afterwards: at once where an error passes through.
+    """Start workers, and end them afterwards, whatever they do.
 
     Args:
         engine: `local` (joblib's loky) or `ray`.
@@ -47,10 +55,8 @@ def open_pool(engine: EngineName, workers: int) -> Iterator[Pool]:
         MissingExtraError: If the engine is not installed.
     """
     if workers < 1:
-        raise UserError(
-            f"workers is {workers}; allowed is 1 or more", "Set --workers to that"
-        )
-    pool = _LocalPool(workers) if engine == "local" else _RayPool(workers)
+        raise UserError(f"workers is {workers}; allowed is 1 or more", "Set workers to that")
+    pool: Pool = _LocalPool(workers) if engine == "local" else _RayPool(workers)
     try:
         yield pool
     finally:
@@ -61,10 +67,14 @@ class _LocalPool:
     """Processes of this machine, started anew: a fork of a process with threads may hang."""
 
     def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.restart()
+
+    def restart(self) -> None:
         from joblib.externals.loky import ProcessPoolExecutor
 
         self._executor = ProcessPoolExecutor(
-            max_workers=workers,
+            max_workers=self.workers,
             env=_ONE_THREAD,
             initializer=_leave_interrupts_to_parent,
         )
@@ -72,6 +82,9 @@ class _LocalPool:
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         future: Future[Any] = self._executor.submit(function, *arguments)
         return future
+
+    def is_death(self, error: Exception) -> bool:
+        return isinstance(error, BrokenExecutor)
 
     def stop(self) -> None:
         self._executor.shutdown(wait=True, kill_workers=True)
@@ -91,8 +104,9 @@ class _RayPool:
         except ImportError as error:
             raise MissingExtraError(
                 "the engine ray needs the Python package ray, which is not installed",
-                "Install it (pip install ray), or use --engine local",
+                "Install it (pip install ray), or use the engine local",
             ) from error
+        self.workers = workers
         self._ray = ray
         self._refs: list[Any] = []
         if not ray.is_initialized():
@@ -100,11 +114,19 @@ class _RayPool:
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         remote = self._ray.remote(function).options(
-            num_cpus=1, runtime_env={"env_vars": _ONE_THREAD}
+            num_cpus=1, max_retries=0, runtime_env={"env_vars": _ONE_THREAD}
         )
         self._refs.append(remote.remote(*arguments))
         future: Future[Any] = self._refs[-1].future()
         return future
+
+    def is_death(self, error: Exception) -> bool:
+        exceptions = self._ray.exceptions
+        is_own = isinstance(error, exceptions.RayTaskError)
+        return isinstance(error, exceptions.RayError) and not is_own
+
+    def restart(self) -> None:
+        """Ray itself replaces a dead worker."""
 
     def stop(self) -> None:
         for ref in self._refs:

@@ -7,9 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from metaft.recipes import Recipe
-from metaft.traces.trace import TEST_ROWS, VALIDATION_ROWS, PlannedRun, trace_id_of
-
-_BACKWARD_COST = 2.0  # of one row, where the forward pass costs 1
+from metaft.traces.trace import PlannedRun, trace_id_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +61,36 @@ class RunGroup:
     runs: Mapping[str, PlannedRun]
 
 
+def plan_runs(
+    tasks: Sequence[str],
+    backbone: str,
+    recipes: Sequence[Recipe],
+    *,
+    sizes: Sequence[int],
+    seeds: int,
+) -> list[PlannedRun]:
+    """Plan every recipe on every task at every size, with every seed.
+
+    Args:
+        tasks: Names of tasks.
+        backbone: Identity of the backbone.
+        recipes: What to run; their seeds do not matter.
+        sizes: Training rows, each >= 1.
+        seeds: How many seeds, counted from 0.
+
+    Returns:
+        The runs, ordered so that a recording that ends early has gone round all tasks at
+        the first size before it begins the next one.
+    """
+    return [
+        PlannedRun(task, backbone, recipe, train_rows, seed)
+        for seed in range(seeds)
+        for train_rows in sizes
+        for task in tasks
+        for recipe in recipes
+    ]
+
+
 def problems_of(
     runs: Iterable[PlannedRun],
     tasks: Mapping[str, TaskFacts],
@@ -94,9 +122,7 @@ def key_runs(
     keyed = {}
     for wanted in runs:
         task, backbone = tasks[wanted.task], backbones[wanted.backbone]
-        run = dataclasses.replace(
-            wanted, train_rows=min(wanted.train_rows, task.train_rows)
-        )
+        run = dataclasses.replace(wanted, train_rows=min(wanted.train_rows, task.train_rows))
         ids = (
             task.fingerprint,
             backbone.fingerprint,
@@ -124,25 +150,11 @@ def group_runs(keyed: Mapping[str, PlannedRun], workers: int) -> list[RunGroup]:
         sharing.setdefault(shared, {})[key] = run
     groups = [RunGroup(*shared, runs) for shared, runs in sharing.items()]
     while len(groups) < workers:
-        largest = max(
-            range(len(groups)), key=lambda at: len(groups[at].runs), default=None
-        )
+        largest = max(range(len(groups)), key=lambda at: len(groups[at].runs), default=None)
         if largest is None or len(groups[largest].runs) < 2:
             break
         groups[largest : largest + 1] = _halves(groups[largest])
     return groups
-
-
-def work_of(run: PlannedRun) -> float:
-    """Return the relative work of a run: rows passed forward through the whole backbone."""
-    return relative_work(run.recipe, run.train_rows)
-
-
-def relative_work(recipe: Recipe, train_rows: int) -> float:
-    """Return the relative work of a recipe: frozen blocks are cached and cost nothing."""
-    per_epoch = train_rows * (1 + _BACKWARD_COST) + VALIDATION_ROWS + TEST_ROWS
-    learning_share = 1 - recipe.frozen_fraction
-    return recipe.epochs * per_epoch * max(learning_share, 0.02)
 
 
 def _halves(group: RunGroup) -> list[RunGroup]:

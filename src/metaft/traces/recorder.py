@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from metaft.errors import BackboneError, StoreError
 from metaft.traces.engine import EngineName, Pool, open_pool
-from metaft.traces.plan import (
-    RunGroup,
-    group_runs,
-    key_runs,
-    problems_of,
-    work_of,
-)
+from metaft.traces.plan import RunGroup, group_runs, key_runs, problems_of
 from metaft.traces.store import TraceStore
 from metaft.traces.trace import PlannedRun, Trace
-from metaft.traces.worker import look_at_backbone, look_at_task, record_group
+from metaft.traces.worker import Job, look_at_backbone, look_at_task, record_group, set_aside
 
 _SECONDS_BETWEEN_LOOKS = 0.5
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +29,13 @@ class Progress:
     Attributes:
         done: Runs that have ended in this call.
         total: Runs that this call makes.
-        seconds_left: Estimate from the seconds per work so far; NaN before the first.
+        skipped: Runs that were stored before.
+        seconds_left: Estimate from the seconds per run so far; NaN before the first.
     """
 
     done: int
     total: int
+    skipped: int
     seconds_left: float
 
 
@@ -48,8 +46,7 @@ class RecordingSummary:
     Attributes:
         recorded: Runs that ended in this call, whatever their status.
         skipped: Runs that were stored before.
-        left: Runs that were not reached within the time limit, or whose task has a problem
-            that only showed when it was recorded.
+        left: Runs that were not reached within the time limit.
         statuses: Status -> runs, of those recorded.
         problems: Task -> why it could not be recorded.
         wall_seconds: Of the whole call.
@@ -65,6 +62,7 @@ class RecordingSummary:
     seconds_per_trace: float
 
 
+OnPlanned = Callable[[Progress], None]
 OnTrace = Callable[[Trace, Progress], None]
 
 
@@ -77,12 +75,14 @@ def record(
     time_limit_seconds: float | None = None,
     offline: bool = False,
     fresh: bool = False,
+    on_planned: OnPlanned | None = None,
     on_trace: OnTrace | None = None,
 ) -> RecordingSummary:
     """Make the runs that are not stored yet, on one-thread worker processes.
 
     Every trace is stored by its worker as soon as its run ends, so whatever ends a
     recording early, only the runs in flight are lost. A Ctrl-C ends the workers at once.
+    A run whose worker dies is made again alone, and set aside as `failed` when that dies too.
 
     Args:
         runs: What to record; a run that occurs twice is made once.
@@ -92,10 +92,11 @@ def record(
         time_limit_seconds: No run starts later than this, counted from the call.
         offline: Never ask the hub for tasks and backbones.
         fresh: Forget the stored traces of these runs first.
+        on_planned: Called once in this process, when it is known what there is to do.
         on_trace: Called in this process for every run that has ended.
 
     Returns:
-        What was done. Tasks that cannot be loaded stand among its problems.
+        What was done. Tasks that cannot be recorded stand among its problems.
 
     Raises:
         StoreError: If the store cannot be written.
@@ -103,9 +104,7 @@ def record(
         MissingExtraError: If the engine is not installed.
     """
     began = time.monotonic()
-    deadline = time.time() + (
-        math.inf if time_limit_seconds is None else time_limit_seconds
-    )
+    deadline = time.time() + (math.inf if time_limit_seconds is None else time_limit_seconds)
     store.check_writable()
     with open_pool(engine, workers) as pool:
         keyed, problems = _plan(runs, pool, offline)
@@ -113,13 +112,12 @@ def record(
             store.remove(keyed)
         stored = store.ids(keyed)
         pending = {key: run for key, run in keyed.items() if key not in stored}
-        watch = _Watch(store, pending, on_trace)
-        futures = {
-            pool.submit(record_group, group, store.url, offline, deadline): group
-            for group in group_runs(pending, workers)
-        }
-        problems |= _wait(futures, watch)
-    return watch.summary(skipped=len(stored), problems=problems, began=began)
+        watch = _Watch(store, pending, len(stored), on_trace)
+        if on_planned:
+            on_planned(watch.progress())
+        crew = _Crew(pool, Job(store.url, offline, deadline), watch)
+        crew.record(group_runs(pending, workers))
+    return watch.summary(problems | crew.problems, time.monotonic() - began)
 
 
 def _plan(
@@ -144,75 +142,120 @@ def _plan(
     return key_runs(sound, tasks, backbones), problems
 
 
-def _wait(futures: Mapping[Future[str], RunGroup], watch: _Watch) -> dict[str, str]:
-    """Report traces as they are stored, until every group has ended; return the problems."""
-    problems = {}
-    unfinished = set(futures)
-    while unfinished:
-        ended, unfinished = concurrent.futures.wait(
-            unfinished, _SECONDS_BETWEEN_LOOKS, concurrent.futures.FIRST_COMPLETED
-        )
-        for future in ended:
-            problem = _problem_of(future)
-            if problem:
-                problems[futures[future].task] = problem
-        watch.look()
-    return problems
-
-
-def _problem_of(future: Future[str]) -> str:
-    try:
-        return future.result()
-    except StoreError as error:
-        # An error that crosses processes carries its whole message as its problem.
-        raise StoreError(error.problem.rstrip(".")) from error
-
-
-@dataclass(eq=False)
 class _Watch:
     """Sees in the store which runs have ended, so it works for workers anywhere."""
 
-    store: TraceStore
-    pending: dict[str, PlannedRun]
-    on_trace: OnTrace | None
-    began: float = field(default_factory=time.monotonic)
-    traces: list[Trace] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.total = len(self.pending)
-        self.work_left = sum(map(work_of, self.pending.values()))
-        self.work_done = 0.0
+    def __init__(
+        self,
+        store: TraceStore,
+        pending: Mapping[str, PlannedRun],
+        skipped: int,
+        on_trace: OnTrace | None,
+    ) -> None:
+        self.store = store
+        self.pending = set(pending)
+        self.total = len(pending)
+        self.skipped = skipped
+        self.on_trace = on_trace
+        self.began = time.monotonic()
+        self.statuses: Counter[str] = Counter()
+        self.seconds_of_traces = 0.0
 
     def look(self) -> None:
         """Report the runs that have ended since the last look."""
         for trace in self.store.traces(self.pending):
-            work = work_of(self.pending.pop(trace.trace_id))
-            self.work_left -= work
-            self.work_done += work
-            self.traces.append(trace)
+            self.pending.remove(trace.trace_id)
+            self.statuses[trace.status] += 1
+            seconds = trace.costs.wall_seconds + trace.overhead_seconds
+            self.seconds_of_traces += seconds if math.isfinite(seconds) else 0.0
             if self.on_trace:
                 self.on_trace(trace, self.progress())
 
     def progress(self) -> Progress:
         """Return how far the recording is."""
+        done = self.total - len(self.pending)
         seconds = time.monotonic() - self.began
-        rate = self.work_done / seconds
-        left = self.work_left / rate if rate else math.nan
-        return Progress(len(self.traces), self.total, left)
+        left = seconds / done * len(self.pending) if done else math.nan
+        return Progress(done, self.total, self.skipped, left)
 
-    def summary(
-        self, *, skipped: int, problems: Mapping[str, str], began: float
-    ) -> RecordingSummary:
-        """Sum up; `began` is when the call began (`monotonic`)."""
-        seconds = [
-            trace.costs.wall_seconds + trace.overhead_seconds for trace in self.traces
-        ]
+    def summary(self, problems: Mapping[str, str], wall_seconds: float) -> RecordingSummary:
+        """Sum the recording up."""
+        done = self.total - len(self.pending)
         return RecordingSummary(
-            recorded=len(self.traces),
-            skipped=skipped,
+            recorded=done,
+            skipped=self.skipped,
             left=len(self.pending),
-            statuses=dict(Counter(trace.status for trace in self.traces)),
+            statuses=dict(self.statuses),
             problems=problems,
-            wall_seconds=time.monotonic() - began,
-            seconds_per_trace=sum(seconds) / len(seconds) if seconds else math.nan,
+            wall_seconds=wall_seconds,
+            seconds_per_trace=self.seconds_of_traces / done if done else math.nan,
         )
+
+
+class _Crew:
+    """Gives groups to workers, and finds the run that a worker died of."""
+
+    def __init__(self, pool: Pool, job: Job, watch: _Watch) -> None:
+        self.pool = pool
+        self.job = job
+        self.watch = watch
+        self.problems: dict[str, str] = {}
+
+    def record(self, groups: list[RunGroup]) -> None:
+        """Record every group to its end, whatever happens to the workers."""
+        while groups:
+            abandoned = self._round(groups)
+            for group in abandoned[: self.pool.workers]:  # Those that were in flight.
+                self._retry_first(group)
+            groups = [group for group in abandoned if self._is_open(group)]
+
+    def _round(self, groups: Sequence[RunGroup]) -> list[RunGroup]:
+        """Record groups; return those that a dying worker left, in the order they began."""
+        futures = {self.pool.submit(record_group, group, self.job): group for group in groups}
+        unfinished, abandoned = set(futures), []
+        while unfinished:
+            ended, unfinished = concurrent.futures.wait(
+                unfinished, _SECONDS_BETWEEN_LOOKS, concurrent.futures.FIRST_COMPLETED
+            )
+            abandoned += [future for future in ended if not self._has_ended(future, futures)]
+            self.watch.look()
+        if abandoned:
+            self.pool.restart()
+        return [group for future, group in futures.items() if future in abandoned]
+
+    def _has_ended(self, future: Future[str], groups: Mapping[Future[str], RunGroup]) -> bool:
+        """Note a group's problem; say whether its worker lived to the end of it."""
+        try:
+            problem = future.result()
+        except StoreError as error:
+            # An error that crosses processes carries its whole message as its problem.
+            raise StoreError(error.problem.rstrip(".")) from error
+        except Exception as error:
+            if self.pool.is_death(error):
+                return False
+            raise
+        if problem:
+            self.problems[groups[future].task] = problem
+        return True
+
+    def _is_open(self, group: RunGroup) -> bool:
+        return group.task not in self.problems and not self.watch.pending.isdisjoint(group.runs)
+
+    def _retry_first(self, group: RunGroup) -> None:
+        """Make a group's first open run alone; set it aside when its worker dies again."""
+        if not self._is_open(group):
+            return
+        key = next(key for key in group.runs if key in self.watch.pending)
+        alone = dataclasses.replace(group, runs={key: group.runs[key]})
+        for _ in range(_ATTEMPTS - 1):
+            if not self._round([alone]):
+                return
+        reason = f"its worker process died {_ATTEMPTS} times, often for want of memory"
+        try:
+            self.pool.submit(set_aside, alone, self.job, reason).result()
+            self.watch.look()
+        except Exception as error:
+            if not self.pool.is_death(error):
+                raise
+            self.problems[group.task] = reason
+            self.pool.restart()

@@ -86,18 +86,14 @@ class TraceStore:
         """Store those traces whose runs are not stored yet, and return how many were new."""
         by_id = {trace.trace_id: trace for trace in traces}
         with readable_errors(self._engine):
-            return sum(
-                self._add_absent([by_id[key] for key in ids]) for ids in _chunks(by_id)
-            )
+            return sum(self._add_absent([by_id[key] for key in ids]) for ids in _chunks(by_id))
 
     def ids(self, among: Collection[str] | None = None) -> set[str]:
         """Return the keys of all stored runs, or of those `among` the given ones."""
         query = sa.select(_TRACES.c.trace_id)
         return {row.trace_id for row in self._rows(query, among)}
 
-    def traces(
-        self, among: Collection[str] | None = None, **equal: str | int
-    ) -> list[Trace]:
+    def traces(self, among: Collection[str] | None = None, **equal: str | int) -> list[Trace]:
         """Return stored traces in the order of their keys.
 
         Args:
@@ -121,11 +117,7 @@ class TraceStore:
 
     def check_writable(self) -> None:
         """Find out whether traces can be written, and change nothing."""
-        same = (
-            sa.update(_FACTS)
-            .where(_FACTS.c.name == "schema")
-            .values(value=str(STORE_SCHEMA))
-        )
+        same = sa.update(_FACTS).where(_FACTS.c.name == "schema").values(value=str(STORE_SCHEMA))
         with readable_errors(self._engine), self._engine.begin() as connection:
             connection.execute(same)
 
@@ -151,9 +143,7 @@ class TraceStore:
         """Close all connections."""
         self._engine.dispose()
 
-    def _rows(
-        self, query: sa.Select[Any], among: Collection[str] | None
-    ) -> list[sa.Row[Any]]:
+    def _rows(self, query: sa.Select[Any], among: Collection[str] | None) -> list[sa.Row[Any]]:
         parts = [query]
         if among is not None:
             chunks = _chunks(sorted(among))
@@ -222,7 +212,5 @@ def _read_or_create(engine: sa.Engine) -> int:
                 connection.execute(CreateTable(table, if_not_exists=True))
         schema = connection.execute(stored).scalar_one_or_none()
         if schema is None:
-            connection.execute(
-                sa.insert(_FACTS).values(name="schema", value=str(STORE_SCHEMA))
-            )
+            connection.execute(sa.insert(_FACTS).values(name="schema", value=str(STORE_SCHEMA)))
         return STORE_SCHEMA if schema is None else int(schema)

@@ -41,8 +41,30 @@ _PLAIN = (
 _COSTS = tuple(field.name for field in dataclasses.fields(Costs))
 _ENVIRONMENT = tuple(field.name for field in dataclasses.fields(Environment))
 _RECIPE = tuple(name for name in FIELDS if name != "seed")
+# Numbers that may be missing; pandas turns None among numbers into NaN.
+_OPTIONAL = ("early_stopping_patience", "gpu_seconds")
 # The recipe's `precision` keeps its name; what `auto` became stands here.
 _RESOLVED_PRECISION = "resolved_precision"
+_CURVE = (
+    "curve_epoch",
+    "curve_train_loss",
+    "curve_validation",
+    "curve_test",
+    "curve_test_half_a",
+    "curve_test_half_b",
+    "curve_train_seconds",
+    "curve_evaluation_seconds",
+)
+_SCORES = ("validation_score", "test_score")
+_COLUMNS = (
+    *_PLAIN,
+    *_RECIPE,
+    *_CURVE,
+    *_SCORES,
+    *_COSTS,
+    _RESOLVED_PRECISION,
+    *_ENVIRONMENT,
+)
 
 
 def frame_from_traces(traces: Iterable[Trace]) -> pandas.DataFrame:
@@ -58,7 +80,8 @@ def frame_from_traces(traces: Iterable[Trace]) -> pandas.DataFrame:
     """
     import pandas
 
-    return pandas.DataFrame([_row_of(trace) for trace in traces])
+    rows = [_row_of(trace) for trace in traces]
+    return pandas.DataFrame(rows) if rows else pandas.DataFrame(columns=list(_COLUMNS))
 
 
 def traces_from_frame(frame: pandas.DataFrame) -> list[Trace]:
@@ -67,15 +90,14 @@ def traces_from_frame(frame: pandas.DataFrame) -> list[Trace]:
     Raises:
         StoreError: If a column is missing.
     """
-    missing = [
-        name for name in ("curve_epoch", *_PLAIN, *_RECIPE) if name not in frame.columns
-    ]
-    if missing and len(frame):
+    missing = [name for name in _COLUMNS if name not in frame.columns]
+    if missing:
         raise StoreError(
             f"the table of traces has no column {missing[0]!r}",
             "Give a file that metaft traces export wrote",
         )
-    return [_trace_from(row) for row in frame.to_dict("records")]
+    rows: list[dict[str, Any]] = frame.to_dict("records")  # type: ignore[assignment]
+    return [_trace_from(row) for row in rows]
 
 
 def write_parquet(traces: Sequence[Trace], path: Path) -> int:
@@ -86,9 +108,7 @@ def write_parquet(traces: Sequence[Trace], path: Path) -> int:
     """
     try:
         with written_beside(path) as beside:
-            frame_from_traces(traces).to_parquet(
-                beside, compression="zstd", index=False
-            )
+            frame_from_traces(traces).to_parquet(beside, compression="zstd", index=False)
     except OSError as error:
         raise StoreError(
             f"the traces cannot be written to {path}: {error}",
@@ -131,93 +151,88 @@ def _row_of(trace: Trace) -> dict[str, Any]:
 
 def _curve_columns(trace: Trace) -> dict[str, list[Any]]:
     """Return the curve column by column, each a list over the epochs."""
-    curve = trace.curve
+    curve, metric = trace.curve, trace.metric
     columns: dict[str, list[Any]] = {
         "curve_epoch": [record.epoch for record in curve],
         "curve_train_loss": [record.train_loss for record in curve],
-        "curve_validation": [record.validation.get(trace.metric) for record in curve],
-        "curve_test": [
-            record.test.get(trace.metric) for record in curve if record.test
-        ],
-        "curve_test_half_a": [
-            record.test_halves[0] for record in curve if record.test_halves
-        ],
-        "curve_test_half_b": [
-            record.test_halves[1] for record in curve if record.test_halves
-        ],
+        "curve_validation": [record.validation[metric] for record in curve],
+        "curve_test": [record.test[metric] for record in curve if record.test],
+        "curve_test_half_a": [record.test_halves[0] for record in curve if record.test_halves],
+        "curve_test_half_b": [record.test_halves[1] for record in curve if record.test_halves],
         "curve_train_seconds": [record.train_seconds for record in curve],
         "curve_evaluation_seconds": [record.evaluation_seconds for record in curve],
     }
     for split in ("validation", "test"):
         scored = [getattr(record, split) for record in curve if getattr(record, split)]
-        for metric in scored[0] if scored else ():
-            if metric != trace.metric:
-                columns[f"curve_{split}_{metric}"] = [
-                    scores[metric] for scores in scored
-                ]
+        for other in scored[0] if scored else ():
+            if other != metric:
+                columns[f"curve_{split}_{other}"] = [scores[other] for scores in scored]
     return columns
 
 
 def _trace_from(row: dict[str, Any]) -> Trace:
     curve = _curve_from(row)
     best = int(row["best_epoch"])
-    scored = curve[best - 1] if best else None
-    recipe = Recipe.from_mapping(
-        {name: _plain(row[name]) for name in _RECIPE} | {"seed": _plain(row["seed"])}
-    )
+    fields = {name: _plain(row, name) for name in _PLAIN}
+    recipe = {name: _plain(row, name) for name in _RECIPE}
     return Trace(
-        **{name: _plain(row[name]) for name in _PLAIN},
-        recipe=recipe,
+        **fields,
+        recipe=Recipe.from_mapping({**recipe, "seed": fields["seed"]}),
         curve=curve,
-        validation=scored.validation if scored else {},
-        test=scored.test if scored else {},
-        costs=Costs(**{name: _plain(row[name]) for name in _COSTS}),
+        validation=curve[best - 1].validation if best else {},
+        test=_best_test(row, curve[best - 1]) if best else {},
+        costs=Costs(**{name: _plain(row, name) for name in _COSTS}),
         precision=row[_RESOLVED_PRECISION],
-        environment=Environment(**{name: _plain(row[name]) for name in _ENVIRONMENT}),
+        environment=Environment(**{name: _plain(row, name) for name in _ENVIRONMENT}),
     )
+
+
+def _best_test(row: dict[str, Any], best: EpochRecord) -> Scores:
+    """Return the test scores of the best epoch; only the primary one without a test curve."""
+    score = _plain(row, "test_score")
+    return best.test or ({} if math.isnan(score) else {row["metric"]: score})
 
 
 def _curve_from(row: dict[str, Any]) -> tuple[EpochRecord, ...]:
-    epochs = _list(row, "curve_epoch")
-    halves = list(zip(_list(row, "curve_test_half_a"), _list(row, "curve_test_half_b")))
+    cells = {name: _list(cell) for name, cell in row.items() if name.startswith("curve_")}
+    halves = list(zip(cells["curve_test_half_a"], cells["curve_test_half_b"], strict=True))
     return tuple(
         EpochRecord(
             epoch=int(epoch),
-            train_loss=_list(row, "curve_train_loss")[index],
-            validation=_scores_at(row, "validation", index),
-            test=_scores_at(row, "test", index),
-            test_halves=halves[index] if halves else (),
-            train_seconds=_list(row, "curve_train_seconds")[index],
-            evaluation_seconds=_list(row, "curve_evaluation_seconds")[index],
+            train_loss=cells["curve_train_loss"][at],
+            validation=_scores_at(cells, "validation", row["metric"], at),
+            test=_scores_at(cells, "test", row["metric"], at),
+            test_halves=halves[at] if halves else (),
+            train_seconds=cells["curve_train_seconds"][at],
+            evaluation_seconds=cells["curve_evaluation_seconds"][at],
         )
-        for index, epoch in enumerate(epochs)
+        for at, epoch in enumerate(cells["curve_epoch"])
     )
 
 
-def _scores_at(row: dict[str, Any], split: str, index: int) -> Scores:
+def _scores_at(cells: dict[str, list[Any]], split: str, metric: str, at: int) -> Scores:
     """Return metric -> score of one epoch; empty where the split was not scored."""
-    prefix = f"curve_{split}"
-    primary = _list(row, prefix)
-    if not primary:
+    primary = f"curve_{split}"
+    if not cells[primary]:
         return {}
     others = {
-        name.removeprefix(f"{prefix}_"): _list(row, name)
-        for name in row
-        if name.startswith(f"{prefix}_")
-        and name not in ("curve_test_half_a", "curve_test_half_b")
+        name.removeprefix(f"{primary}_"): values[at]
+        for name, values in cells.items()
+        if name.startswith(f"{primary}_") and name not in _CURVE and values
     }
-    scores = {metric: values[index] for metric, values in others.items() if values}
-    return {row["metric"]: primary[index], **scores}
+    return {metric: cells[primary][at], **others}
 
 
-def _list(row: dict[str, Any], name: str) -> list[Any]:
+def _list(cell: Any) -> list[Any]:
     """Return a list cell; a metric that a run does not know is a missing cell."""
-    cell = row.get(name)
     if cell is None or isinstance(cell, float):
         return []
-    return [_plain(value) for value in cell]
+    return [value.item() if hasattr(value, "item") else value for value in cell]
 
 
-def _plain(value: Any) -> Any:
-    """Return a NumPy scalar as Python's own, and a missing number as None."""
-    return value.item() if hasattr(value, "item") else value
+def _plain(row: dict[str, Any], name: str) -> Any:
+    """Return a cell as Python's own type, and a missing optional number as None."""
+    cell = row[name]
+    value = cell.item() if hasattr(cell, "item") else cell
+    is_missing = isinstance(value, float) and math.isnan(value)
+    return None if name in _OPTIONAL and is_missing else value

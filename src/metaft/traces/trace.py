@@ -65,9 +65,7 @@ class PlannedRun:
 
     def __post_init__(self) -> None:
         if self.recipe.seed != self.seed:
-            object.__setattr__(
-                self, "recipe", dataclasses.replace(self.recipe, seed=self.seed)
-            )
+            object.__setattr__(self, "recipe", dataclasses.replace(self.recipe, seed=self.seed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +131,7 @@ class Trace:
         values["curve"] = [_shallow(record) for record in self.curve]
         values["costs"] = _shallow(self.costs)
         values["environment"] = _shallow(self.environment)
-        return json.dumps(
-            _without_non_finite(values), allow_nan=False, separators=(",", ":")
-        )
+        return json.dumps(_without_non_finite(values), allow_nan=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Trace:
@@ -236,9 +232,7 @@ def trace_of(
 
 def _shallow(record: Any) -> dict[str, Any]:
     """Return the fields of a dataclass as they are (`asdict` copies, and is slow)."""
-    return {
-        field.name: getattr(record, field.name) for field in dataclasses.fields(record)
-    }
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
 
 
 def _without_non_finite(value: Any) -> Any:
@@ -255,17 +249,12 @@ def _without_non_finite(value: Any) -> Any:
 def _with_floats(values: Mapping[str, Any]) -> dict[str, Any]:
     """Undo `_without_non_finite` in a mapping that holds numbers only."""
     return {
-        name: float(value) if isinstance(value, str) else value
-        for name, value in values.items()
+        name: float(value) if isinstance(value, str) else value for name, value in values.items()
     }
 
 
 def _record_from(values: Mapping[str, Any]) -> EpochRecord:
-    numbers = {
-        name: value
-        for name, value in values.items()
-        if not isinstance(value, dict | list)
-    }
+    numbers = {name: value for name, value in values.items() if not isinstance(value, dict | list)}
     halves = tuple(float(score) for score in values["test_halves"])
     return EpochRecord(
         **_with_floats(numbers),

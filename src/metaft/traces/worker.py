@@ -28,6 +28,21 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is the same for all groups of a recording.
+
+    Attributes:
+        store_url: Where the traces go.
+        offline: Never ask the hub.
+        deadline: No run starts after this time (seconds since 1970).
+    """
+
+    store_url: str
+    offline: bool
+    deadline: float
+
+
 def look_at_backbone(identity: str, offline: bool) -> BackboneFacts:
     """Load a backbone and say what the plan must know; a problem is an answer."""
     try:
@@ -46,16 +61,8 @@ def look_at_task(name: str, offline: bool) -> TaskFacts:
     return TaskFacts(task.fingerprint, len(task.train), task.modality)
 
 
-def record_group(
-    group: RunGroup, store_url: str, offline: bool, deadline: float
-) -> str:
+def record_group(group: RunGroup, job: Job) -> str:
     """Make the runs of a group that are not stored yet, and store each as it ends.
-
-    Args:
-        group: Runs that share rows and hidden states.
-        store_url: Where the traces go.
-        offline: Never ask the hub.
-        deadline: No run starts after this time (seconds since 1970).
 
     Returns:
         Why the group cannot be recorded; empty where it can.
@@ -64,23 +71,32 @@ def record_group(
         StoreError: If the store cannot be written.
     """
     began = time.perf_counter()
-    store = _open_store(store_url)
+    store = _open_store(job.store_url)
     stored = store.ids(group.runs)
     pending = [run for key, run in group.runs.items() if key not in stored]
     if not pending:
         return ""
     try:
-        bench = _Bench.set_up(group, offline)
+        bench = _Bench.set_up(group, job.offline)
     except UserError as error:
         return str(error)
     parent = os.getppid()
     for run in pending:
-        if time.time() >= deadline or os.getppid() != parent:
+        # A worker whose recorder was killed has another parent, and nobody who waits for it.
+        if time.time() >= job.deadline or os.getppid() != parent:
             break
         trace = bench.record(run, began)
         began = time.perf_counter()
         store.add(trace)
     return ""
+
+
+def set_aside(group: RunGroup, job: Job, reason: str) -> None:
+    """Store the runs of a group as failed, without making them."""
+    bench = _Bench.set_up(group, job.offline)
+    outcome = _ended_early("failed", reason, began=None)
+    traces = [bench.trace_of(run, outcome, overhead_seconds=0.0) for run in group.runs.values()]
+    _open_store(job.store_url).add_all(traces)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +127,10 @@ class _Bench:
         """Make one run; `began` is when the work on it began (`perf_counter`)."""
         outcome = self._make(run)
         elapsed = time.perf_counter() - began
+        return self.trace_of(run, outcome, max(0.0, elapsed - outcome.costs.wall_seconds))
+
+    def trace_of(self, run: PlannedRun, outcome: Outcome, overhead_seconds: float) -> Trace:
+        """Put together what is known of a run that has just ended."""
         return trace_of(
             outcome,
             run=run,
@@ -118,7 +138,7 @@ class _Bench:
             backbone_fingerprint=self.backbone.fingerprint,
             environment=self.environment,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            overhead_seconds=max(0.0, elapsed - outcome.costs.wall_seconds),
+            overhead_seconds=overhead_seconds,
         )
 
     def _make(self, run: PlannedRun) -> Outcome:
@@ -128,36 +148,36 @@ class _Bench:
         began = time.perf_counter(), time.process_time()
         try:
             return fine_tune(
-                self.cache.task,
-                self.backbone,
-                run.recipe,
-                test_every_epoch=True,
-                cache=self.cache,
+                self.cache.task, self.backbone, run.recipe, test_every_epoch=True, cache=self.cache
             ).outcome
-        except MemoryError as error:
-            return _ended_early("out_of_memory", error, began)
         except Exception as error:
-            _LOGGER.exception("run on %s failed", run.task)
-            return _ended_early("failed", error, began)
+            _LOGGER.exception("a run on %s failed", run.task)
+            status: Status = "out_of_memory" if isinstance(error, MemoryError) else "failed"
+            return _ended_early(status, f"{type(error).__name__}: {error}", began)
 
 
-def _ended_early(
-    status: Status, error: Exception, began: tuple[float, float]
-) -> Outcome:
-    costs = Costs(
-        wall_seconds=time.perf_counter() - began[0],
-        cpu_seconds=time.process_time() - began[1],
-        gpu_seconds=None,
-        peak_memory_mib=math.nan,
-    )
+def _ended_early(status: Status, reason: str, began: tuple[float, float] | None) -> Outcome:
+    """Return the outcome of a run without any scores.
+
+    Args:
+        status: How it ended.
+        reason: Why.
+        began: Wall and CPU clock at its beginning; None where that is not known.
+    """
+    wall, cpu = began or (math.nan, math.nan)
     return Outcome(
         status=status,
-        reason=f"{type(error).__name__}: {error}",
+        reason=reason,
         curve=(),
         best_epoch=0,
         validation={},
         test={},
-        costs=costs,
+        costs=Costs(
+            wall_seconds=time.perf_counter() - wall,
+            cpu_seconds=time.process_time() - cpu,
+            gpu_seconds=None,
+            peak_memory_mib=math.nan,
+        ),
         epochs_to_95_percent=0,
         precision="",
         device="",
