@@ -8,6 +8,7 @@ What the index does not know (hub ids, the bundled tasks, the datasets the mirro
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -17,30 +18,30 @@ from typing import Any
 
 import yaml
 
-from metaft.tasks.card import card_file_name, read_card
+from metaft.tasks.card import TaskCard, card_file_name, read_card
 
 ROOT = Path(__file__).resolve().parents[1]
 KNOWN_HERE = Path(__file__).with_name("hub_datasets.yaml")
-METRICS = {
-    "regression": "pearson",
-    "ner": "entity_f1",
-    "qa": "exact_match",
-}  # else accuracy
+METRICS = {"regression": "pearson", "ner": "entity_f1", "qa": "exact_match"}  # else accuracy
+COLUMNS = {
+    "classification": {"text": "text", "label": "label"},
+    "pair_classification": {"text": "text", "text_pair": "text_pair", "label": "label"},
+    "image_classification": {"image": "image", "label": "label"},
+    "ner": {"tokens": "tokens", "label": "ner_tags"},
+    "qa": {"question": "question", "context": "context", "answers": "answers"},
+}
+PAIRED_REGRESSIONS = ("glue/stsb", "semeval_sts", "sick_relatedness")
 
 
 def main() -> None:
     """Write every card, and read it back."""
-    mirror = Path(
-        os.environ.get("METAFT_DATA") or sys.exit("set METAFT_DATA to a mirror")
-    )
+    mirror = Path(os.environ.get("METAFT_DATA") or sys.exit("set METAFT_DATA to a mirror"))
     known_here = yaml.safe_load(KNOWN_HERE.read_text())
     cards = {card["name"]: card for card in [*text_cards(mirror), *image_cards(mirror)]}
     for name, extra in known_here["tasks"].items():
         cards[name] = {**cards.get(name, {"name": name}), **extra}
-    for name in known_here["bundled"]:
-        cards[name]["bundled"] = True
-    for card in cards.values():
-        write_card(card)
+    for name, card in cards.items():
+        write_card({**card, **completed(name, card), "bundled": name in known_here["bundled"]})
     print(f"{len(cards)} cards written to {ROOT / 'tasks'}")
 
 
@@ -88,11 +89,18 @@ def image_cards(mirror: Path) -> Iterator[dict[str, Any]]:
         }
 
 
+def completed(name: str, card: dict[str, Any]) -> dict[str, Any]:
+    """Give the columns, and the revision of what lies on the hub, where they go without saying."""
+    kind = card["kind"]
+    if kind == "regression":
+        kind = "pair_classification" if name in PAIRED_REGRESSIONS else "classification"
+    revision = card.get("revision", "main") if "hub_id" in card else None
+    return {"columns": card.get("columns", COLUMNS[kind]), "revision": revision}
+
+
 def grouped_with(name: str, groups: list[list[str]]) -> list[str]:
     """Return the tasks that stand in a group with the given one."""
-    return sorted(
-        {other for group in groups if name in group for other in group} - {name}
-    )
+    return sorted({other for group in groups if name in group for other in group} - {name})
 
 
 def baseline_of(entry: dict[str, Any]) -> float | None:
@@ -102,19 +110,11 @@ def baseline_of(entry: dict[str, Any]) -> float | None:
 
 
 def write_card(card: dict[str, Any]) -> None:
-    """Write one card without its empty fields, and check it."""
-    optional = (
-        "description",
-        "label_names",
-        "shares_texts",
-        "same_domain",
-        "baseline_score",
-    )
-    filled = {key: value for key, value in card.items() if value or key not in optional}
+    """Write one card without its empty fields, in the order of `TaskCard`, and check it."""
+    names = [field.name for field in dataclasses.fields(TaskCard)]
+    filled = {name: card[name] for name in names if card.get(name) not in (None, "", [], False)}
     path = ROOT / "tasks" / card_file_name(card["name"])
-    path.write_text(
-        yaml.safe_dump(filled, sort_keys=False, allow_unicode=True, width=100)
-    )
+    path.write_text(yaml.safe_dump(filled, sort_keys=False, allow_unicode=True, width=100))
     read_card(path)
 
 

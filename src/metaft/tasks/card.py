@@ -19,15 +19,6 @@ from metaft.tasks.task import Kind, Metric, Modality
 LOADABLE_KINDS: frozenset[str] = frozenset(
     {"classification", "pair_classification", "regression", "image_classification"}
 )
-ROLES: tuple[str, ...] = (
-    "text",
-    "text_pair",
-    "label",
-    "image",
-    "tokens",
-    "context",
-    "answers",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +53,9 @@ class TaskCard:
     modality: Modality
     metric: Metric
     domain: str
-    language: str
     licence: str
     source: str
+    language: str = ""
     description: str = ""
     label_names: tuple[str, ...] = ()
     hub_id: str | None = None
@@ -189,8 +180,10 @@ def _fits(name: str, value: Any) -> bool:
         return value in _CHOICES[name]
     if name in _LISTS:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    if name in ("columns", "splits"):
-        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+    if name in _KEYS:
+        return isinstance(value, dict) and all(
+            key in _KEYS[name] and isinstance(item, str) for key, item in value.items()
+        )
     if name == "baseline_score":
         return value is None or (isinstance(value, int | float) and -1 <= value <= 1)
     return isinstance(value, kind)
@@ -201,8 +194,8 @@ def _allowed(name: str) -> str:
         return f"one of {', '.join(_CHOICES[name])}"
     if name in _LISTS:
         return "a list of texts"
-    if name in ("columns", "splits"):
-        return "a mapping of texts"
+    if name in _KEYS:
+        return f"a mapping of {', '.join(_KEYS[name])} to texts"
     if name == "baseline_score":
         return "a number from -1 to 1"
     return "true or false" if name == "bundled" else "a text"
@@ -223,5 +216,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "kind": typing.get_args(Kind),
     "modality": typing.get_args(Modality),
     "metric": typing.get_args(Metric),
+}
+_KEYS = {
+    "columns": ("text", "text_pair", "image", "label", "tokens", "question", "context", "answers"),
+    "splits": ("train", "validation", "test"),
 }
 _LISTS = ("label_names", "shares_texts", "same_domain")

@@ -29,12 +29,15 @@ def is_hub_id(dataset: str) -> bool:
 
 
 def card_of_hub_id(dataset: str) -> TaskCard | None:
-    """Return the card of a hub id (`nyu-mll/glue:sst2`), where there is one."""
+    """Return the card of a hub id (`nyu-mll/glue:sst2`), where there is one.
+
+    The configuration may be left out where all cards of that id have the same.
+    """
     hub_id, _, config = dataset.partition(":")
-    for card in load_cards().values():
-        if card.hub_id == hub_id and (card.hub_config or "") == config:
-            return card
-    return None
+    cards = [card for card in load_cards().values() if card.hub_id == hub_id]
+    configs = {card.hub_config or "" for card in cards}
+    wanted = configs.pop() if len(configs) == 1 and not config else config
+    return next((card for card in cards if (card.hub_config or "") == wanted), None)
 
 
 def hub_is_switched_off() -> bool:
