@@ -198,7 +198,7 @@ def _parse(name: str, value: Any) -> Any:
         return value
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise _wrong_value(name, value) from None
     if isinstance(value, bool) or (target is int and not number.is_integer()):
         raise _wrong_value(name, value)

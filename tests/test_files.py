@@ -1,0 +1,78 @@
+"""Where files lie, and that they appear whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from metaft import files
+
+
+def test_shipped_folders_are_found_in_a_checkout() -> None:
+    assert (files.shipped_folder("tasks") / "sms_spam.yaml").is_file()
+
+
+def test_shipped_folders_of_a_wheel_come_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shipped" / "tasks").mkdir(parents=True)
+    monkeypatch.setattr(files, "_PACKAGE", tmp_path)
+    assert files.shipped_folder("tasks") == tmp_path / "shipped" / "tasks"
+
+
+def test_home_moves_data_and_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METAFT_HOME", str(tmp_path))
+    assert files.user_data_folder() == tmp_path
+    assert files.user_cache_folder() == tmp_path / "cache"
+
+
+def test_without_home_the_platform_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("METAFT_HOME")
+    assert files.user_data_folder().name == "metaft"
+    assert files.user_cache_folder() != files.user_data_folder()
+
+
+def test_written_beside_makes_parents_and_leaves_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "file.txt"
+    with files.written_beside(target) as beside:
+        beside.write_text("whole")
+        assert not target.exists()
+    assert [path.name for path in target.parent.iterdir()] == ["file.txt"]
+    assert target.read_text() == "whole"
+
+
+def test_written_beside_keeps_the_old_file_on_failure(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), files.written_beside(target) as beside:  # noqa: PT012
+        beside.write_text("half")
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+    assert target.read_text() == "old"
+
+
+def test_written_beside_replaces_a_folder_as_a_whole(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    target.mkdir()
+    (target / "stale").touch()
+    with files.written_beside(target) as beside:
+        beside.mkdir()
+        (beside / "fresh").touch()
+    assert [path.name for path in target.iterdir()] == ["fresh"]
+
+
+def test_written_beside_removes_a_half_written_folder(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), files.written_beside(tmp_path / "folder") as beside:  # noqa: PT012
+        beside.mkdir()
+        (beside / "half").touch()
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [0, 1, files._CHUNK_BYTES, files._CHUNK_BYTES + 1])
+def test_sha256_of_matches_hashlib(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "bytes"
+    path.write_bytes(b"m" * size)
+    assert files.sha256_of(path) == hashlib.sha256(b"m" * size).hexdigest()
