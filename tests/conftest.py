@@ -13,6 +13,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -21,6 +22,15 @@ from metaft.tasks.task import Kind, Metric, Split, Task
 if TYPE_CHECKING:
     from metaft.backbones.image import ImageBackbone
     from metaft.backbones.text import Pooling, TextBackbone
+
+# The same examples every time, and no clock: neighbours on the machine fail no test.
+hypothesis.settings.register_profile(
+    "metaft",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("metaft")
 
 _CLASS_WORDS = ("river", "engine", "violin", "lawyer", "planet", "kitchen", "soccer", "winter")
 _FILLERS = ("the", "a", "of", "was", "near", "some", "old", "very", "with", "under")

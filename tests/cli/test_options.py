@@ -1,0 +1,80 @@
+"""Durations, sizes and shared options."""
+
+from __future__ import annotations
+
+import os
+
+import click
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metaft.cli import options
+from metaft.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("30m", 1800), ("2h", 7200), ("1h30m", 5400), ("0.5s", 0.5), ("1d", 86400)],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert options.parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "90", "m", "0s", "-5m", "1 h", "5m!", "five minutes"])
+def test_no_durations(text: str) -> None:
+    with pytest.raises(UserError, match="is no duration"):
+        options.parse_duration(text)
+
+
+@given(st.integers(1, 10**9))
+def test_seconds_round_trip(seconds: int) -> None:
+    assert options.parse_duration(f"{seconds}s") == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "mib"),
+    [("4GiB", 4096), ("512MiB", 512), ("1.5gib", 1536), ("2048 KiB", 2), ("1GB", 1e9 / 2**20)],
+)
+def test_sizes(text: str, mib: float) -> None:
+    assert options.parse_size(text) == pytest.approx(mib)
+
+
+@pytest.mark.parametrize("text", ["", "4", "GiB", "0MiB", "-1GiB", "4 gigs"])
+def test_no_sizes(text: str) -> None:
+    with pytest.raises(UserError, match="is no amount of memory"):
+        options.parse_size(text)
+
+
+def test_dataset_options_are_shown_in_their_order() -> None:
+    @options.dataset_options
+    def nothing(**_: object) -> None: ...
+
+    names = [parameter.name for parameter in click.command(nothing).params]
+    assert names == ["dataset", "text_column", "text_pair_column", "label_column", "offline"]
+
+
+def test_offline_is_known_before_the_hub_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    seen = []
+
+    @click.command()
+    @options.offline_option
+    def command(offline: bool) -> None:
+        seen.append((offline, os.environ["HF_HUB_OFFLINE"]))
+
+    runner = CliRunner()
+    runner.invoke(command, [])
+    runner.invoke(command, ["--offline"])
+    assert seen == [(False, "0"), (True, "1")]
+
+
+def test_time_limit_arrives_in_seconds() -> None:
+    @click.command()
+    @options.time_limit_option
+    def command(time_limit_seconds: float | None) -> None:
+        click.echo(repr(time_limit_seconds))
+
+    assert CliRunner().invoke(command, ["--time-limit", "30m"]).stdout == "1800.0\n"
+    assert CliRunner().invoke(command, []).stdout == "None\n"
