@@ -37,12 +37,13 @@ _PLAIN = (
     "device",
     "created_at",
     "overhead_seconds",
+    "prefix_seconds",
 )
 _COSTS = tuple(field.name for field in dataclasses.fields(Costs))
 _ENVIRONMENT = tuple(field.name for field in dataclasses.fields(Environment))
 _RECIPE = tuple(name for name in FIELDS if name != "seed")
 # Numbers that may be missing; pandas turns None among numbers into NaN.
-_OPTIONAL = ("early_stopping_patience", "gpu_seconds")
+_OPTIONAL = ("early_stopping_patience", "gpu_seconds", "prefix_seconds")
 # The recipe's `precision` keeps its name; what `auto` became stands here.
 _RESOLVED_PRECISION = "resolved_precision"
 _CURVE = (

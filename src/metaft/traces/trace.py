@@ -96,8 +96,12 @@ class Trace:
         device: `cpu` or `cuda`.
         environment: Versions and hardware.
         created_at: When the run ended, ISO 8601 in UTC.
-        overhead_seconds: Wall time around the run that recording added: loading, encoding,
-            copying the backbone, storing. What a group of runs shares stands at its first.
+        overhead_seconds: Wall time around the run that recording added: loading the task and
+            the backbone, storing. What a group of runs shares stands at its first.
+        prefix_seconds: Wall time of encoding the rows and of the frozen blocks' one forward
+            pass. It is spent once for all runs of a group and stands at each of them, since
+            each would need it alone: a run by itself takes this and `costs.wall_seconds`.
+            None where it was not measured apart.
     """
 
     trace_id: str
@@ -124,6 +128,7 @@ class Trace:
     environment: Environment
     created_at: str
     overhead_seconds: float = 0.0
+    prefix_seconds: float | None = None
 
     def to_json(self) -> str:
         """Return the trace as one line of strict JSON; NaN and infinities become texts."""
@@ -194,28 +199,32 @@ def trace_of(
     *,
     run: PlannedRun,
     task: Task,
+    task_fingerprint: str,
     backbone_fingerprint: str,
     environment: Environment,
     created_at: str,
     overhead_seconds: float,
+    prefix_seconds: float | None,
 ) -> Trace:
     """Put together the Trace of a run that has ended.
 
     Args:
         outcome: What the run did.
         run: What was run, `train_rows` being the rows that were used.
-        task: The whole task as loaded.
+        task: Its kind and metric are taken; its rows may be a sample.
+        task_fingerprint: Of the whole task as loaded.
         backbone_fingerprint: Of the backbone as loaded.
         environment: Where it ran.
         created_at: When it ended, ISO 8601 in UTC.
         overhead_seconds: Wall time that recording added.
+        prefix_seconds: Wall time of encoding and of the frozen prefix, whoever spent it.
     """
-    ids = (task.fingerprint, backbone_fingerprint, run.recipe, run.train_rows, run.seed)
+    ids = (task_fingerprint, backbone_fingerprint, run.recipe, run.train_rows, run.seed)
     return Trace(
         trace_id=trace_id_of(*ids),
         schema=TRACE_SCHEMA,
         task=run.task,
-        task_fingerprint=task.fingerprint,
+        task_fingerprint=task_fingerprint,
         kind=task.kind,
         metric=task.metric,
         backbone=run.backbone,
@@ -226,6 +235,7 @@ def trace_of(
         environment=environment,
         created_at=created_at,
         overhead_seconds=overhead_seconds,
+        prefix_seconds=prefix_seconds,
         **_shallow(outcome),
     )
 
