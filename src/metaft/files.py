@@ -65,7 +65,7 @@ def written_beside(target: Path) -> Iterator[Path]:
         yield beside
         if beside.is_dir() and target.is_dir():
             shutil.rmtree(target)
-        os.replace(beside, target)
+        beside.replace(target)
     finally:
         if beside.is_dir():
             shutil.rmtree(beside, ignore_errors=True)

@@ -44,7 +44,7 @@ class FineTuned:
     outcome: Outcome
 
 
-class _Diverged(Exception):
+class _DivergedError(Exception):
     """The loss left the range in which training can recover."""
 
 
@@ -119,7 +119,7 @@ class _Run:
         test: Scores = {}
         try:
             self._train()
-        except _Diverged as error:
+        except _DivergedError as error:
             status, reason = "diverged", str(error)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
@@ -157,7 +157,7 @@ class _Run:
             total += stepper.step(feed, rows, targets)
         loss = float(total) / len(batches)  # The only synchronisation of the epoch.
         if not math.isfinite(loss) or loss > _DIVERGED_FACTOR * self._guess_loss():
-            raise _Diverged(
+            raise _DivergedError(
                 f"mean training loss {loss:.3g} in epoch {len(self.curve) + 1} "
                 f"(guessing gives {self._guess_loss():.3g})"
             )
@@ -185,11 +185,13 @@ class _Run:
             self.on_epoch(self.curve[-1])
 
     def _finish(self) -> Scores:
-        """Go back to the best epoch and score its test rows."""
+        """Go back to the best epoch, score its test rows, and let the head give raw units."""
         restore_state(self._live_model(), self.best_state or {})
         self._live_model().eval()
-        best = self.curve[self.best_epoch - 1]
-        return best.test or self._score("test")[0]
+        test = self.curve[self.best_epoch - 1].test or self._score("test")[0]
+        if self.task.is_regression:
+            _rescale_head(self._live_model().head, *self._target_scale())
+        return test
 
     def _score(self, split: str) -> tuple[Scores, tuple[float, ...]]:
         """Score a split; the halves are those of the test rows."""
@@ -386,6 +388,13 @@ class _Clock:
             gpu_seconds=gpu_seconds,
             peak_memory_mib=peak_memory_mib(self.device),
         )
+
+
+@torch.no_grad()
+def _rescale_head(head: nn.Linear, mean: float, deviation: float) -> None:
+    """Fold the scaling of a regression's targets into the head."""
+    head.weight *= deviation
+    head.bias.copy_(head.bias * deviation + mean)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
