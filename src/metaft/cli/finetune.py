@@ -1,0 +1,347 @@
+"""`metaft finetune`: one run with a suggested, plain or given recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from metaft.cli.options import backbone_option, dataset_options, format_option
+from metaft.cli.output import print_answer, print_notice, progress_bar
+from metaft.errors import RunFailedError, UserError
+
+if TYPE_CHECKING:
+    from metaft.backbones.backbone import Backbone
+    from metaft.finetuning.loop import FineTuned
+    from metaft.recipes import Recipe
+    from metaft.tasks.load import ColumnNames
+    from metaft.tasks.task import Task
+    from metaft.traces.trace import Trace
+
+MAX_VALIDATION_ROWS = 1000
+"""More of them cost time after every epoch and choose no better."""
+
+
+@click.command(name="finetune")
+@dataset_options
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of the Run: model, recipe.yaml, trace.json, README.md.",
+)
+@backbone_option
+@click.option("--plain", is_flag=True, help="Use the plain recipe: 5e-5, 3 epochs, all thawed.")
+@click.option(
+    "--recipe",
+    "recipe_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Use this recipe: a YAML file, or the folder of a Run.",
+)
+@click.option(
+    "--goal",
+    type=click.Choice(["score", "cost"]),
+    help="What the suggested recipe seeks: the best score (default), or the lowest cost.",
+)
+@click.option("--prior", metavar="NAME|DIR", help="Prior to ask; default: the shipped one.")
+@click.option("--rows", type=click.IntRange(min=8), help="Train on so many rows.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Change a field of the recipe; can be given several times.",
+)
+@click.option(
+    "--init",
+    type=click.Choice(["pretrained", "meta"]),
+    default="pretrained",
+    show_default=True,
+    help="Start from the pretrained weights, or from the prior's meta-learned ones.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where to compute.",
+)
+@click.option("--deterministic", is_flag=True, help="Repeat bit for bit, at some cost.")
+@click.option("--overwrite", is_flag=True, help="Replace the Run that --out holds.")
+@format_option
+def command(
+    *,
+    dataset: str,
+    text_column: str | None,
+    text_pair_column: str | None,
+    label_column: str | None,
+    offline: bool,
+    out: Path,
+    backbone: str | None,
+    plain: bool,
+    recipe_file: Path | None,
+    goal: str | None,
+    prior: str | None,
+    rows: int | None,
+    settings: tuple[str, ...],
+    init: str,
+    device: Any,
+    deterministic: bool,
+    overwrite: bool,
+    output_format: str,
+) -> None:
+    """Fine-tune once and save the Run.
+
+    Without --plain or --recipe, the prior suggests the recipe. Validation rows choose the
+    epoch; test rows only report.
+    """
+    from metaft.finetuning.run_folder import check_out_folder
+    from metaft.tasks.load import ColumnNames
+
+    _refuse_contradictions(plain=plain, recipe_file=recipe_file, goal=goal)
+    check_out_folder(out, overwrite=overwrite)
+    changes = _parse_settings(settings)
+    columns = ColumnNames(text=text_column, text_pair=text_pair_column, label=label_column)
+    task, whole = _load_rows(dataset, columns, rows, offline)
+    if plain or recipe_file:
+        choice = _Choice(_given_recipe(recipe_file), None)
+    else:
+        choice = _ask_prior(
+            dataset,
+            whole,
+            backbone=backbone,
+            prior=prior,
+            goal=goal or "score",
+            rows=rows,
+            offline=offline,
+        )
+    recipe = choice.recipe.with_settings(changes)
+    network = _load_backbone(backbone, task, init, prior, offline)
+    tuned = _run(task, network, recipe, device, deterministic)
+    trace = _trace(tuned, task, whole, network, recipe)
+    predicted = None if changes else choice.predicted  # A changed recipe was not predicted.
+    _save(out, tuned, task=task, recipe=recipe, trace=trace, init=init, predicted=predicted)
+    answer = _answer(dataset, out, recipe=recipe, init=init, trace=trace, predicted=predicted)
+    print_answer(answer, output_format, _render)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A recipe, and what the prior predicts of it."""
+
+    recipe: Recipe
+    predicted: Mapping[str, Any] | None
+
+
+def _refuse_contradictions(*, plain: bool, recipe_file: Path | None, goal: str | None) -> None:
+    named = {"--plain": plain, "--recipe": recipe_file, "--goal": goal}
+    given = [name for name, value in named.items() if value]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)} name two recipes", "Give one of them")
+
+
+def _parse_settings(settings: tuple[str, ...]) -> dict[str, str]:
+    pairs = [setting.partition("=") for setting in settings]
+    for name, sign, _ in pairs:
+        if not sign:
+            raise UserError(
+                f"--set is {name!r}, which sets nothing", "Write it as --set learning_rate=1e-4"
+            )
+    return {name.strip().replace("-", "_"): value.strip() for name, _, value in pairs}
+
+
+def _load_rows(
+    dataset: str, columns: ColumnNames, rows: int | None, offline: bool
+) -> tuple[Task, Task]:
+    """Return the rows of this run, and the whole task."""
+    from metaft.tasks.load import load_task
+    from metaft.tasks.split import subsample
+
+    whole = load_task(dataset, columns=columns, offline=offline)
+    for notice in whole.notices:
+        print_notice(notice)
+    if rows is not None and rows > len(whole.train):
+        print_notice(f"{dataset} has {len(whole.train):,} training rows; all of them are used.")
+    return subsample(whole, train_rows=rows, validation_rows=MAX_VALIDATION_ROWS), whole
+
+
+def _given_recipe(recipe_file: Path | None) -> Recipe:
+    from metaft.finetuning.run_folder import load_recipe_of_run
+    from metaft.recipes import PLAIN, Recipe
+
+    if recipe_file is None:
+        return PLAIN
+    return load_recipe_of_run(recipe_file) if recipe_file.is_dir() else Recipe.load(recipe_file)
+
+
+def _ask_prior(
+    dataset: str,
+    task: Task,
+    *,
+    backbone: str | None,
+    prior: str | None,
+    goal: str,
+    rows: int | None,
+    offline: bool,
+) -> _Choice:
+    from metaft.prior.ask import suggest_for
+
+    suggestion = suggest_for(
+        dataset,
+        backbone=backbone,
+        prior=prior,
+        rows=rows or len(task.train),
+        goal=goal,
+        offline=offline,
+        task=task,
+    )
+    if suggestion.fallback:
+        print_notice(f"fallback: {suggestion.fallback}")
+    return _Choice(suggestion.recipe, suggestion.to_mapping()["predicted"])
+
+
+def _load_backbone(
+    identity: str | None, task: Task, init: str, prior: str | None, offline: bool
+) -> Backbone:
+    from metaft.backbones.load import default_backbone, load_backbone
+
+    network = load_backbone(identity or default_backbone(task.modality), offline=offline)
+    if init == "meta":
+        from metaft.prior.prior import Prior
+
+        Prior.load(prior).apply_initialisation(network)
+    return network
+
+
+def _run(
+    task: Task, network: Backbone, recipe: Recipe, device: Any, deterministic: bool
+) -> FineTuned:
+    from metaft.finetuning.loop import fine_tune
+
+    with progress_bar(f"fine-tuning on {task.name}", recipe.epochs) as advance:
+        return fine_tune(
+            task,
+            network,
+            recipe,
+            device=device,
+            deterministic=deterministic,
+            on_epoch=lambda record: advance(
+                note=f"validation {task.metric} {record.validation[task.metric]:.3f}"
+            ),
+        )
+
+
+def _trace(
+    tuned: FineTuned, task: Task, whole: Task, network: Backbone, recipe: Recipe
+) -> dict[str, Any]:
+    """Return the run's Trace as plain values."""
+    import json
+    from datetime import UTC, datetime
+
+    from metaft.traces.environment import describe_environment
+    from metaft.traces.trace import PlannedRun, trace_of
+
+    trace: Trace = trace_of(
+        tuned.outcome,
+        run=PlannedRun(whole.name, network.identity, recipe, len(task.train), recipe.seed),
+        task=whole,
+        task_fingerprint=whole.fingerprint,
+        backbone_fingerprint=network.fingerprint,
+        environment=describe_environment(),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        overhead_seconds=0.0,
+        prefix_seconds=None,  # Its own costs hold it.
+    )
+    values: dict[str, Any] = json.loads(trace.to_json())
+    return values
+
+
+def _save(
+    out: Path,
+    tuned: FineTuned,
+    *,
+    task: Task,
+    recipe: Recipe,
+    trace: Mapping[str, Any],
+    init: str,
+    predicted: Mapping[str, Any] | None,
+) -> None:
+    from metaft.finetuning.run_folder import save_run
+
+    if tuned.model is None:
+        raise RunFailedError(
+            f"the run ended as {trace['status']} before its first epoch: {trace['reason']}. "
+            "Nothing was written. Lower the learning rate or the batch size."
+        )
+    if trace["status"] != "ok":
+        print_notice(
+            f"the run ended early as {trace['status']}: {trace['reason']}; "
+            f"the model is the one after epoch {trace['best_epoch']}."
+        )
+    save_run(
+        out,
+        model=tuned.model,
+        task=task,
+        recipe=recipe,
+        trace=trace,
+        init=init,
+        predicted=predicted,
+    )
+
+
+def _answer(
+    dataset: str,
+    out: Path,
+    *,
+    recipe: Recipe,
+    init: str,
+    trace: Mapping[str, Any],
+    predicted: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    costs = ("wall_seconds", "cpu_seconds", "gpu_seconds", "peak_memory_mib")
+    return {
+        "dataset": dataset,
+        "out": str(out),
+        "recipe": recipe.to_mapping(),
+        "init": init,
+        "scores": {"validation": trace["validation"], "test": trace["test"]},
+        "costs": {name: trace["costs"][name] for name in costs},
+        "best_epoch": trace["best_epoch"],
+        "status": trace["status"],
+        "curve": trace["curve"],
+        "predicted": predicted,
+        "train_rows": trace["train_rows"],
+        "metric": trace["metric"],
+    }
+
+
+def _render(answer: Mapping[str, Any]) -> Any:
+    from rich.console import Group
+    from rich.table import Table
+
+    recipe, costs, metric = answer["recipe"], answer["costs"], answer["metric"]
+    scores = Table("", *answer["scores"]["test"], title=f"{answer['dataset']}: scores")
+    for split in ("validation", "test"):
+        scores.add_row(split, *(f"{value:.4f}" for value in answer["scores"][split].values()))
+    lines = [
+        f"recipe     learning rate {recipe['learning_rate']:g}, frozen "
+        f"{recipe['frozen_fraction']:.0%}, batch {recipe['batch_size']}, "
+        f"{recipe['schedule']}, head {recipe['head_init']}, {answer['init']} initialisation",
+        f"rows       {answer['train_rows']:,} for training; best epoch {answer['best_epoch']} of "
+        f"{recipe['epochs']}",
+        f"costs      {costs['wall_seconds']:.1f} s wall, {costs['cpu_seconds']:.1f} s CPU, "
+        f"{costs['peak_memory_mib']:.0f} MiB at most",
+    ]
+    if answer["predicted"]:
+        expected = answer["predicted"]
+        lines.append(
+            f"predicted  {metric} {expected['score']:.3f} ({expected['low']:.3f} to "
+            f"{expected['high']:.3f}) in {expected['train_seconds']:.0f} s"
+        )
+    lines.append(f"run        {answer['out']}")
+    return Group(scores, "\n".join(lines))
