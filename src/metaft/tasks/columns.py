@@ -149,6 +149,8 @@ def _find_label(raw: RawDataset, table: pa.Table) -> str:
 
 def _find_inputs(raw: RawDataset, table: pa.Table, named: ColumnNames, label: str) -> Roles:
     if named.text is not None:
+        if _holds_images(table, named.text):
+            return Roles(label, image=named.text)
         return Roles(label, text=named.text, text_pair=named.text_pair)
     known = {role: raw.columns[role] for role in _INPUT_ROLES if role in raw.columns}
     if known:
@@ -163,7 +165,7 @@ def _holds_images(table: pa.Table, name: str) -> bool:
     kind = table.schema.field(name).type
     if pa.types.is_struct(kind):
         return {kind.field(i).name for i in range(kind.num_fields)} == {"bytes", "path"}
-    return pa.types.is_binary(kind) and name.lower() in _IMAGE_NAMES
+    return bool(pa.types.is_binary(kind) and name.lower() in _IMAGE_NAMES)
 
 
 def _find_texts(raw: RawDataset, table: pa.Table, label: str) -> Roles:

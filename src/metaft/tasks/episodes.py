@@ -18,6 +18,15 @@ EPISODE_KINDS: frozenset[str] = frozenset(
 _TASK_ORDER, _EPISODE = 0, 1  # Streams of random numbers under one seed.
 
 
+def _check_numbers(name: str, values: tuple[int, ...], low: int, high: int) -> None:
+    whole = all(isinstance(v, int) and not isinstance(v, bool) for v in values)
+    if not values or not whole or not all(low <= value <= high for value in values):
+        raise TaskError(
+            f"{name} is {values!r}; allowed are whole numbers from {low} to {high}, at least one",
+            f"Set {name} within that",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class EpisodeShape:
     """How large episodes may be.
@@ -192,12 +201,3 @@ def _renumbered(split: Split, rows: np.ndarray) -> Split:
     """Take rows `(ways, rows per class)` and number their classes from 0."""
     labels = np.repeat(np.arange(len(rows)), rows.shape[1])
     return dataclasses.replace(split.take(rows.reshape(-1)), labels=labels)
-
-
-def _check_numbers(name: str, values: tuple[int, ...], low: int, high: int) -> None:
-    whole = all(isinstance(v, int) and not isinstance(v, bool) for v in values)
-    if not values or not whole or not all(low <= value <= high for value in values):
-        raise TaskError(
-            f"{name} is {values!r}; allowed are whole numbers from {low} to {high}, at least one",
-            f"Set {name} within that",
-        )

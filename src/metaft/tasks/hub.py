@@ -23,6 +23,10 @@ _ANSWER_SECONDS = 10
 _OFFLINE_VARIABLE = "HF_HUB_OFFLINE"
 
 
+class HubUnreachableError(TaskError):
+    """The hub does not answer."""
+
+
 def is_hub_id(dataset: str) -> bool:
     """Say whether a name has the form `owner/name` or `owner/name:config`."""
     return _HUB_ID.match(dataset) is not None
@@ -175,8 +179,8 @@ def _tables_by_split(
     return with_train(chosen, dataset)
 
 
-def _unreachable(hub_id: str, error: BaseException) -> TaskError:
-    return TaskError(
+def _unreachable(hub_id: str, error: BaseException) -> HubUnreachableError:
+    return HubUnreachableError(
         f"the hub does not answer ({_one_line(error)}), so {hub_id!r} cannot be fetched",
         "Check the network (HTTPS_PROXY behind a proxy, HF_ENDPOINT for a mirror of the hub), set "
         "METAFT_DATA to a mirror that holds the dataset, or give a path",

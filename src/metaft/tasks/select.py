@@ -66,6 +66,18 @@ def closest_names(name: str, count: int = 3) -> list[str]:
     return difflib.get_close_matches(name, list(load_cards()), n=count, cutoff=0.6)
 
 
+def card_named(name: str) -> TaskCard:
+    """Return the card of a task.
+
+    Raises:
+        TaskError: If there is none, with the closest names.
+    """
+    cards = load_cards()
+    if name not in cards:
+        raise _no_such_task(name)
+    return cards[name]
+
+
 def _meant_by(term: str, *, with_targets: bool = False) -> set[str]:
     """Return the tasks one term means."""
     cards = load_cards()
@@ -87,6 +99,6 @@ def _meant_by(term: str, *, with_targets: bool = False) -> set[str]:
 def _no_such_task(term: str) -> TaskError:
     close = closest_names(term)
     return TaskError(
-        f"{term!r} is no task, glob or group of tasks",
+        f"there is no task {term!r}",
         f"Did you mean {', '.join(close)}" if close else "`metaft tasks list` shows the names",
     )
