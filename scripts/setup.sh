@@ -46,7 +46,7 @@ find_uv() {
         fi
     done
     say "installing uv into .uv"
-    "$1" -m pip install --quiet --upgrade --target .uv "uv>=$oldest_uv" >&2 ||
+    "$1" -m pip install -qq --upgrade --target .uv "uv>=$oldest_uv" >&2 ||
         fail "uv cannot be installed; check that $1 has pip and that pip reaches an index"
     echo .uv/bin/uv
 }
