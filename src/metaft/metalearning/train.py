@@ -1,0 +1,305 @@
+"""Meta-training: outer steps over sampled episodes, up to an Initialisation."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metaft.backbones.backbone import Backbone
+from metaft.backbones.load import load_backbone
+from metaft.errors import RecipeError, RunFailedError, TaskError
+from metaft.finetuning.device import Compute, Device, resolve_compute
+from metaft.finetuning.memory import peak_memory_mib, reset_peak_memory
+from metaft.metalearning.algorithms import ALGORITHMS, MetaAlgorithm, MetaSgd
+from metaft.metalearning.checkpoint import Progress, restore_checkpoint, save_checkpoint
+from metaft.metalearning.feed import batch_episode
+from metaft.metalearning.initialisation import Initialisation, differences_between
+from metaft.metalearning.settings import MetaSettings
+from metaft.tasks.episodes import EpisodeSampler, EpisodeShape, episode_obstacle
+from metaft.tasks.load import load_task
+from metaft.tasks.task import Task
+
+logger = logging.getLogger(__name__)
+
+_STEM_ALONE = 1e-6
+"""A frozen fraction that freezes the embeddings and no block."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetaStep:
+    """One outer step.
+
+    Attributes:
+        step: 1 for the first.
+        steps: Outer steps wanted.
+        loss: Mean query loss after adaptation over the step's episodes, in nats.
+        wall_seconds: Of this step.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    wall_seconds: float
+
+
+OnStep = Callable[[MetaStep], None]
+
+
+def meta_train(
+    tasks: Sequence[Task],
+    backbone: Backbone,
+    settings: MetaSettings,
+    *,
+    excluded: frozenset[str] = frozenset(),
+    device: Device = "auto",
+    on_step: OnStep | None = None,
+    time_limit_seconds: float | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 30.0,
+) -> Initialisation:
+    """Learn an initialisation over few-shot episodes of some tasks.
+
+    Args:
+        tasks: Classification tasks of the backbone's modality.
+        backbone: Pretrained; stays as it is.
+        settings: What to do.
+        excluded: Held-out tasks; they and their relatives are left out.
+        device: `auto` takes a GPU where there is one.
+        on_step: Called after every outer step.
+        time_limit_seconds: Stop before a step that would likely end after this; at least one
+            step is taken. None sets no limit.
+        checkpoint: File to go on from, where it exists, and to write; a training that was
+            killed and goes on ends with the same result. More `steps` may be asked for later.
+        checkpoint_seconds: Wall time between two writings of it; the end writes it too.
+
+    Returns:
+        The initialisation; with a time limit, after as many steps as fitted.
+
+    Raises:
+        MissingExtraError: If learn2learn is not installed.
+        TaskError: If a task cannot give episodes, or none is left.
+        RecipeError: If the settings freeze everything, or cannot be had on this machine.
+        PriorError: If the checkpoint is broken or of another training.
+        RunFailedError: If the loss is no longer finite.
+    """
+    _refuse_misfits(tasks, backbone, settings)
+    sampler = EpisodeSampler(tasks, settings.shape, seed=settings.seed, excluded=excluded)
+    compute = _resolve(device, settings)
+    learner = copy.deepcopy(backbone).to(compute.device)
+    learner.freeze(max(settings.frozen_fraction, _STEM_ALONE))
+    algorithm = ALGORITHMS[settings.algorithm](learner, settings, compute)
+    training = _Training(sampler, algorithm, checkpoint, checkpoint_seconds, on_step)
+    progress = training.run(time_limit_seconds)
+    return Initialisation(
+        differences=differences_between(dict(backbone.named_parameters()), algorithm.weights),
+        backbone=backbone.identity,
+        backbone_fingerprint=backbone.fingerprint,
+        settings=settings,
+        tasks=tuple(task.name for task in sampler.tasks),
+        steps=progress.step,
+        train_seconds=progress.train_seconds,
+        peak_memory_mib=progress.peak_memory_mib,
+        learned_rates=_mean_rates(algorithm),
+    )
+
+
+def train_initialisation(
+    task_names: Sequence[str],
+    backbone_id: str,
+    settings: MetaSettings,
+    out_path: Path,
+    *,
+    offline: bool = False,
+    excluded: frozenset[str] = frozenset(),
+    on_step: OnStep | None = None,
+    time_limit_seconds: float | None = None,
+) -> Initialisation:
+    """Load tasks and backbone, meta-train, and save the initialisation.
+
+    A checkpoint lies beside `out_path` until all steps are taken, so the same call goes on
+    after a kill or a time limit.
+
+    Args:
+        task_names: Names of tasks; those that cannot give episodes (regressions, too few
+            rows) are left out.
+        backbone_id: Identity of the backbone.
+        settings: What to do.
+        out_path: File to write, usually `init.safetensors` of a prior.
+        offline: Never ask the hub.
+        excluded: Held-out tasks; they and their relatives are left out.
+        on_step: Called after every outer step.
+        time_limit_seconds: See `meta_train`; the loading is not counted.
+
+    Returns:
+        The initialisation that was saved; its `tasks` are those that were used.
+
+    Raises:
+        BackboneError: If the backbone cannot be loaded.
+        TaskError: If a task cannot be loaded, or none can give episodes.
+        MetaftError: As `meta_train`.
+    """
+    checkpoint = out_path.with_name(f"{out_path.stem}.checkpoint.safetensors")
+    initialisation = meta_train(
+        _load_usable(task_names, settings.shape, offline=offline),
+        load_backbone(backbone_id, offline=offline),
+        settings,
+        excluded=excluded,
+        on_step=on_step,
+        time_limit_seconds=time_limit_seconds,
+        checkpoint=checkpoint,
+    )
+    initialisation.save(out_path)
+    if initialisation.steps == settings.steps:
+        checkpoint.unlink()
+    return initialisation
+
+
+class _Training:
+    """The outer loop of one meta-training; `run` is its only entry."""
+
+    def __init__(
+        self,
+        sampler: EpisodeSampler,
+        algorithm: MetaAlgorithm,
+        checkpoint: Path | None,
+        checkpoint_seconds: float,
+        on_step: OnStep | None,
+    ) -> None:
+        self.sampler = sampler
+        self.algorithm = algorithm
+        self.settings = algorithm.settings
+        self.device = algorithm.compute.device
+        self.checkpoint = checkpoint
+        self.checkpoint_seconds = checkpoint_seconds
+        self.on_step = on_step
+        self.progress = Progress()
+
+    def run(self, time_limit_seconds: float | None) -> Progress:
+        """Take the outer steps that are still to be taken, within the limit."""
+        self._restore()
+        reset_peak_memory(self.device)
+        began = last_saved = time.perf_counter()
+        while self.progress.step < self.settings.steps:
+            step = self._take_step()
+            now = time.perf_counter()
+            if now - last_saved >= self.checkpoint_seconds:
+                self._save()
+                last_saved = time.perf_counter()
+            if self.on_step:
+                self.on_step(step)
+            limit = math.inf if time_limit_seconds is None else time_limit_seconds
+            if now - began + step.wall_seconds > limit:
+                break
+        self._save()
+        return self.progress
+
+    def _take_step(self) -> MetaStep:
+        began = time.perf_counter()
+        size = self.settings.meta_batch_size
+        first = self.progress.step * size
+        losses = [self._learn_from(number) for number in range(first, first + size)]
+        loss = sum(losses) / size
+        if not math.isfinite(loss):
+            raise RunFailedError(
+                f"meta-training diverged: the query loss is {loss} in step "
+                f"{self.progress.step + 1}; lower inner_rate ({self.settings.inner_rate:g}) or "
+                f"outer_rate ({self.settings.effective_outer_rate:g})"
+            )
+        self.algorithm.step()
+        seconds = time.perf_counter() - began
+        self.progress = Progress(
+            step=self.progress.step + 1,
+            train_seconds=self.progress.train_seconds + seconds,
+            peak_memory_mib=max(self.progress.peak_memory_mib, peak_memory_mib(self.device)),
+        )
+        return MetaStep(self.progress.step, self.settings.steps, loss, seconds)
+
+    def _learn_from(self, number: int) -> float:
+        """Learn from the episode of that number; its batches depend on nothing else."""
+        rng = np.random.default_rng([self.settings.seed, number])
+        episode = self.sampler.episode(number)
+        batches = batch_episode(episode, self.algorithm.backbone, self.settings, rng)
+        return self.algorithm.learn_from(batches)
+
+    def _restore(self) -> None:
+        if self.checkpoint is not None:
+            self.progress = restore_checkpoint(
+                self.checkpoint,
+                run=self._identity(),
+                learned=self.algorithm.learned,
+                optimizer=self.algorithm.optimizer,
+            )
+
+    def _save(self) -> None:
+        if self.checkpoint is not None:
+            save_checkpoint(
+                self.checkpoint,
+                run=self._identity(),
+                progress=self.progress,
+                learned=self.algorithm.learned,
+                optimizer=self.algorithm.optimizer,
+            )
+
+    def _identity(self) -> dict[str, Any]:
+        """Say what this training is; how many steps it shall take is no part of that."""
+        settings = self.settings.to_mapping()
+        del settings["steps"]
+        return {
+            **settings,
+            "resolved_precision": self.algorithm.compute.precision,
+            "backbone_fingerprint": self.algorithm.backbone.fingerprint,
+            "tasks": {task.name: task.fingerprint for task in self.sampler.tasks},
+        }
+
+
+def _refuse_misfits(tasks: Sequence[Task], backbone: Backbone, settings: MetaSettings) -> None:
+    for task in tasks:
+        if task.modality != backbone.modality:
+            raise TaskError(
+                f"{task.name!r} is a task of {task.modality}s, but the backbone "
+                f"{backbone.identity!r} takes {backbone.modality}s",
+                f"Select tasks of {backbone.modality}s alone",
+            )
+    if backbone.frozen_blocks(settings.frozen_fraction) == backbone.depth:
+        raise RecipeError(
+            f"frozen_fraction is {settings.frozen_fraction:g}, which freezes all "
+            f"{backbone.depth} blocks of {backbone.identity!r} and leaves nothing to meta-learn",
+            "Set a smaller frozen_fraction",
+        )
+
+
+def _resolve(device: Device, settings: MetaSettings) -> Compute:
+    """Settle device and precision; second derivatives need float32."""
+    if settings.precision == "auto" and settings.is_second_order:
+        return resolve_compute(device, "fp32")
+    return resolve_compute(device, settings.precision)
+
+
+def _mean_rates(algorithm: MetaAlgorithm) -> dict[str, float]:
+    if not isinstance(algorithm, MetaSgd):
+        return {}
+    return {name: float(rate.detach().mean()) for name, rate in algorithm.rates.items()}
+
+
+def _load_usable(names: Sequence[str], shape: EpisodeShape, *, offline: bool) -> list[Task]:
+    """Load the tasks that can give episodes."""
+    tasks = [load_task(name, offline=offline) for name in names]
+    obstacles = {task.name: episode_obstacle(task, shape) for task in tasks}
+    for obstacle in filter(None, obstacles.values()):
+        logger.info("left out of meta-training: %s", obstacle)
+    usable = [task for task in tasks if obstacles[task.name] is None]
+    if not usable:
+        raise TaskError(
+            f"none of the {len(tasks)} tasks can give episodes; "
+            f"{next(iter(obstacles.values()), 'none was selected')}",
+            "Select classification tasks with more rows per class, or ask for fewer shots",
+        )
+    return usable
