@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from metaft.errors import TaskError
+from metaft.finetuning import loop
+from metaft.finetuning.loop import best_epoch_of, epochs_to_share, fine_tune
+from metaft.finetuning.outcome import EpochRecord
+from metaft.recipes import Recipe
+
+RECIPE = Recipe(
+    learning_rate=1e-2, epochs=8, batch_size=8, precision="fp32", max_length=32, image_size=32
+)
+
+
+def _records(*scores: float) -> list[EpochRecord]:
+    return [
+        EpochRecord(at, 0.0, {"accuracy": score}, {}, (), 0.0, 0.0)
+        for at, score in enumerate(scores, start=1)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["classification", "pair_classification", "image_classification"])
+def test_it_learns(tiny_text_backbone, tiny_image_backbone, tiny_task, kind: str) -> None:
+    task = tiny_task(rows=64, kind=kind)
+    is_image = kind == "image_classification"
+    backbone = tiny_image_backbone() if is_image else tiny_text_backbone()
+    recipe = dataclasses.replace(RECIPE, learning_rate=1e-3) if is_image else RECIPE
+    tuned = fine_tune(task, backbone, recipe, test_every_epoch=True)
+    outcome = tuned.outcome
+    assert outcome.status == "ok"
+    assert outcome.test["accuracy"] > 0.8
+    assert [record.epoch for record in outcome.curve] == list(range(1, 9))
+    assert outcome.curve[-1].train_loss < outcome.curve[0].train_loss
+    assert outcome.test == outcome.curve[outcome.best_epoch - 1].test
+
+
+def test_random_labels_cannot_be_learned(tiny_text_backbone, tiny_task) -> None:
+    task = tiny_task(rows=64)
+    rng = np.random.default_rng(0)
+    task = task.replaced(
+        **{
+            name: dataclasses.replace(split, labels=rng.permutation(split.labels))
+            for name, split in (("train", task.train), ("test", task.test))
+        }
+    )
+    outcome = fine_tune(task, tiny_text_backbone(), RECIPE).outcome
+    assert 0.25 < outcome.test["accuracy"] < 0.75
+
+
+def test_a_regression_answers_in_the_units_of_its_targets(tiny_text_backbone, tiny_task) -> None:
+    task = tiny_task(rows=64, kind="regression")
+    far = {
+        name: dataclasses.replace(split, labels=100 + 10 * split.labels)
+        for name, split in (("train", task.train), ("validation", task.validation))
+    }
+    task = task.replaced(**far, test=far["validation"])
+    tuned = fine_tune(task, tiny_text_backbone(), RECIPE)
+    assert tuned.model is not None
+    assert tuned.outcome.test["pearson"] > 0.8
+    assert tuned.outcome.test["loss"] < 25.0
+    examples = tuned.model.backbone.encode(task.test, max_length=32, image_size=32)
+    batch = tuned.model.backbone.collate(examples, range(len(examples)))
+    with torch.no_grad():
+        answers = tuned.model(batch)[:, 0].numpy()
+    assert np.mean((answers - task.test.labels) ** 2) == pytest.approx(
+        tuned.outcome.test["loss"], rel=1e-3
+    )
+
+
+def test_the_pretrained_backbone_stays_as_it_is(tiny_text_backbone, tiny_task) -> None:
+    backbone = tiny_text_backbone()
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    fine_tune(tiny_task(), backbone, RECIPE)
+    assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
+
+
+@pytest.mark.parametrize(("fraction", "frozen"), [(0.0, 0), (0.5, 2), (1.0, 4)])
+def test_frozen_blocks_do_not_move(
+    tiny_text_backbone, tiny_task, fraction: float, frozen: int
+) -> None:
+    backbone = tiny_text_backbone(depth=4)
+    recipe = dataclasses.replace(RECIPE, frozen_fraction=fraction, weight_decay=0.1)
+    model = fine_tune(tiny_task(), backbone, recipe).model
+    assert model is not None
+
+    def moved(new: torch.nn.Module, old: torch.nn.Module) -> bool:
+        pairs = zip(new.parameters(), old.parameters(), strict=True)
+        return any(not torch.equal(a, b) for a, b in pairs)
+
+    blocks = zip(model.backbone.blocks(), backbone.blocks(), strict=True)
+    assert [moved(*pair) for pair in blocks] == [False] * frozen + [True] * (4 - frozen)
+    stems = zip(model.backbone.stem(), backbone.stem(), strict=True)
+    assert any(moved(*pair) for pair in stems) == (fraction == 0)
+
+
+def test_the_same_seed_gives_the_same_run(tiny_text_backbone, tiny_task) -> None:
+    def losses(seed: int) -> list[float]:
+        recipe = dataclasses.replace(RECIPE, seed=seed)
+        outcome = fine_tune(tiny_task(), tiny_text_backbone(), recipe, deterministic=True).outcome
+        return [record.train_loss for record in outcome.curve]
+
+    assert losses(1) == losses(1)
+    assert losses(1) != losses(2)
+
+
+def test_a_run_leaves_the_callers_random_state_alone(tiny_text_backbone, tiny_task) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    fine_tune(tiny_task(rows=16), tiny_text_backbone(), RECIPE)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_longer_run_under_a_constant_rate_holds_the_shorter_one(
+    tiny_text_backbone, tiny_task
+) -> None:
+    long = dataclasses.replace(RECIPE, epochs=3).extended(6)
+    curves = [
+        [
+            record.train_loss
+            for record in fine_tune(tiny_task(), tiny_text_backbone(), r).outcome.curve
+        ]
+        for r in (long, long.truncated(2))
+    ]
+    assert curves[0][:2] == pytest.approx(curves[1], rel=1e-6)
+
+
+def test_divergence_is_an_outcome(tiny_text_backbone, tiny_task) -> None:
+    recipe = dataclasses.replace(RECIPE, learning_rate=1.0, max_gradient_norm=1e6)
+    tuned = fine_tune(tiny_task(), tiny_text_backbone(), recipe)
+    assert tuned.outcome.status == "diverged"
+    assert "guessing gives" in tuned.outcome.reason
+    assert (tuned.model is None) == (tuned.outcome.best_epoch == 0)
+
+
+def test_nan_is_divergence(tiny_text_backbone, tiny_task) -> None:
+    backbone = tiny_text_backbone()
+    with torch.no_grad():
+        next(iter(backbone.blocks()[0].parameters())).fill_(float("nan"))
+    outcome = fine_tune(tiny_task(), backbone, RECIPE).outcome
+    assert outcome.status == "diverged"
+    assert outcome.curve == ()
+    assert outcome.best_epoch == 0
+
+
+def test_running_out_of_memory_is_an_outcome(
+    tiny_text_backbone, tiny_task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def allocate(*_: object) -> None:
+        torch.empty(1 << 60)  # The allocator's own error.
+
+    monkeypatch.setattr(loop._Stepper, "step", allocate)
+    outcome = fine_tune(tiny_task(), tiny_text_backbone(), RECIPE).outcome
+    assert outcome.status == "out_of_memory"
+    assert outcome.reason
+
+
+def test_patience_stops_early(tiny_text_backbone, tiny_task) -> None:
+    recipe = dataclasses.replace(RECIPE, epochs=50, early_stopping_patience=2)
+    outcome = fine_tune(tiny_task(rows=32), tiny_text_backbone(), recipe).outcome
+    assert len(outcome.curve) == outcome.best_epoch + 2 < 50
+
+
+def test_the_model_is_the_one_after_the_best_epoch(tiny_text_backbone, tiny_task) -> None:
+    task = tiny_task(rows=48)
+    tuned = fine_tune(task, tiny_text_backbone(), dataclasses.replace(RECIPE, epochs=8))
+    assert tuned.model is not None
+    examples = tuned.model.backbone.encode(task.validation, max_length=32, image_size=32)
+    batch = tuned.model.backbone.collate(examples, range(len(examples)))
+    with torch.no_grad():
+        predicted = tuned.model(batch).argmax(1).numpy()
+    accuracy = (predicted == task.validation.labels).mean()
+    assert accuracy == pytest.approx(tuned.outcome.validation["accuracy"])
+
+
+def test_the_probe_head_starts_ahead(tiny_text_backbone, tiny_task) -> None:
+    task = tiny_task(rows=64)
+    slow = dataclasses.replace(RECIPE, learning_rate=1e-6, epochs=1, frozen_fraction=1.0)
+    scores = [
+        fine_tune(
+            task, tiny_text_backbone(), dataclasses.replace(slow, head_init=init)
+        ).outcome.validation["loss"]
+        for init in ("random", "linear_probe")
+    ]
+    assert scores[1] < scores[0]
+
+
+def test_a_backbone_of_the_wrong_modality_is_refused(tiny_image_backbone, tiny_task) -> None:
+    with pytest.raises(TaskError, match="takes images"):
+        fine_tune(tiny_task(), tiny_image_backbone(), RECIPE)
+
+
+def test_the_best_epoch_is_the_earliest_of_equals() -> None:
+    assert best_epoch_of(_records(0.5, 0.8, 0.8, 0.7), "accuracy") == 2
+    assert best_epoch_of([], "accuracy") == 0
+
+
+def test_epochs_to_a_share_of_the_best() -> None:
+    curve = _records(0.5, 0.77, 0.8, 0.7)
+    assert epochs_to_share(curve, "accuracy", 0.95) == 2
+    assert epochs_to_share(curve, "accuracy", 1.0) == 3
+    assert epochs_to_share([], "accuracy", 0.95) == 0
