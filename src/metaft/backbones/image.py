@@ -82,9 +82,10 @@ class ImageBackbone(Backbone):
                 "Give a folder that a Run or timm's save_for_hf(safe_serialization=True) wrote",
             )
         config = json.loads((folder / "config.json").read_text())
+        trained_size = (config.get("pretrained_cfg") or {}).get("input_size")
         model_args = {
-            **config.get("model_args", {}),
-            **_size_args(config["architecture"]),
+            **_size_args(config["architecture"], trained_size),
+            **(config.get("model_args") or {}),
         }
         model = _create(f"local-dir:{folder}", model_args, pretrained=True)
         return cls(model, identity=identity, source=source, model_args=model_args)
@@ -240,12 +241,19 @@ def _create(name: str, model_args: Mapping[str, Any], *, pretrained: bool = Fals
         ) from error
 
 
-def _size_args(architecture: str) -> dict[str, Any]:
-    """Let models with learned positions take any image size: the positions are interpolated."""
+def _size_args(architecture: str, trained_size: Sequence[int] | None = None) -> dict[str, Any]:
+    """Let models with learned positions take any image size: the positions are interpolated.
+
+    Args:
+        architecture: timm's name.
+        trained_size: `(channels, height, width)` that the positions are for; the
+            architecture's own by default.
+    """
     known = timm.models.get_pretrained_cfg(architecture, allow_unregistered=True)
     if known is None or not known.fixed_input_size:
         return {}
-    return {"dynamic_img_size": True, "dynamic_img_pad": True}
+    side = (trained_size or known.input_size)[-1]
+    return {"img_size": side, "dynamic_img_size": True, "dynamic_img_pad": True}
 
 
 def _remove_classifier(model: Any) -> str:
