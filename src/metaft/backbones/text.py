@@ -76,6 +76,8 @@ class TextBackbone(Backbone):
             self.width = model.get_submodule(self._classifier_path).in_features  # type: ignore[assignment]
             _replace(model, self._classifier_path, nn.Identity())
         self._blocks_path = _blocks_path(model)
+        self._is_output_known = False
+        self._block_outputs: int | None = None
         self.depth = len(self.blocks())
         self.fingerprint = _fingerprint(model, pooling)
         self.freeze(0.0)
@@ -203,7 +205,7 @@ class TextBackbone(Backbone):
             raise ValueError(f"start is {start}: the hidden state after that depth is needed")
         if start == self.depth and self.pooling == "mean":
             return self.pool(hidden, batch)
-        with self._blocks_replaced([_HandIn(hidden), *self.blocks()[start:]]):
+        with _skipped(self.blocks()[:start], hidden, self._outputs_of_block(batch)):
             return self._run(batch)
 
     def pool(self, hidden: Tensor, batch: Batch) -> Tensor:
@@ -245,29 +247,37 @@ class TextBackbone(Backbone):
             return output.logits
         return self.pool(output.last_hidden_state, batch)
 
-    @contextlib.contextmanager
-    def _blocks_replaced(self, blocks: Sequence[nn.Module]) -> Iterator[None]:
-        """Let the model run other blocks, so that masks and positions stay its own business."""
-        original = self.model.get_submodule(self._blocks_path)
-        _replace(self.model, self._blocks_path, nn.ModuleList(blocks))
-        try:
-            yield
-        finally:
-            _replace(self.model, self._blocks_path, original)
+    def _outputs_of_block(self, batch: Batch) -> int | None:
+        """Return how many outputs a block gives as a tuple; None where it gives a tensor."""
+        if not self._is_output_known:
+            seen: list[Any] = []
+            hook = self.blocks()[0].register_forward_hook(lambda _, __, out: seen.append(out))
+            with torch.no_grad():
+                self._run({name: value[:1] for name, value in batch.items()})
+            hook.remove()
+            self._block_outputs = len(seen[0]) if isinstance(seen[0], tuple) else None
+            self._is_output_known = True
+        return self._block_outputs
 
 
 _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"}
 
 
-class _HandIn(nn.Module):
-    """Stands for the frozen blocks: gives their cached output instead of computing it."""
+@contextlib.contextmanager
+def _skipped(blocks: Sequence[nn.Module], hidden: Tensor, outputs: int | None) -> Iterator[None]:
+    """Let the first blocks hand on a cached state instead of computing it.
 
-    def __init__(self, hidden: Tensor) -> None:
-        super().__init__()
-        self._hidden = hidden
-
-    def forward(self, *_: Any, **__: Any) -> Tensor:
-        return self._hidden
+    The blocks stay where they are, and the model goes on around them: what families read off
+    their blocks, the masks and the positions all stay the model's own business.
+    """
+    answer = hidden if outputs is None else (hidden, *[None] * (outputs - 1))
+    for block in blocks:
+        block.forward = lambda *_, **__: answer
+    try:
+        yield
+    finally:
+        for block in blocks:
+            del block.forward
 
 
 @contextlib.contextmanager

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from metaft.cli import group
+from metaft.recipes import Recipe
+
+
+@pytest.fixture
+def backbone_folder(tiny_text_backbone, tmp_path: Path) -> Path:
+    folder = tmp_path / "backbone"
+    backbone = tiny_text_backbone()
+    backbone.model.save_pretrained(folder)
+    backbone.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    lines = [f"the {'river' if at % 2 else 'engine'} {at},{at % 2}" for at in range(80)]
+    path = tmp_path / "data.csv"
+    path.write_text("text,label\n" + "\n".join(lines))
+    return path
+
+
+def _finetune(dataset: Path | str, out: Path, *options: object) -> Result:
+    arguments = ["finetune", "--dataset", dataset, "--out", out, "--offline", *options]
+    return CliRunner().invoke(group, [str(argument) for argument in arguments])
+
+
+def test_a_run_from_a_csv_file(dataset: Path, backbone_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = _finetune(
+        dataset, out, "--backbone", backbone_folder, "--plain", "--set", "learning_rate=1e-2",
+        "--set", "epochs=2", "--set", "precision=fp32", "--rows", 32, "--format", "json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert answer["recipe"]["learning_rate"] == 1e-2
+    assert answer["status"] == "ok"
+    assert answer["init"] == "pretrained"
+    assert answer["predicted"] is None
+    assert answer["train_rows"] == 32
+    assert set(answer["scores"]) == {"validation", "test"}
+    assert len(answer["curve"]) == 2
+    assert set(answer["costs"]) == {
+        "wall_seconds", "cpu_seconds", "gpu_seconds", "peak_memory_mib",
+    }  # fmt: skip
+    assert "held out" in result.stderr, "the answer says where the test rows come from"
+    assert Recipe.load(out / "recipe.yaml").epochs == 2
+    trace = json.loads((out / "trace.json").read_text())
+    assert trace["test"] == answer["scores"]["test"]
+
+
+def test_the_recipe_of_a_run_repeats_it(
+    dataset: Path, backbone_folder: Path, tmp_path: Path
+) -> None:
+    Recipe(learning_rate=5e-3, epochs=2, precision="fp32").save(tmp_path / "mine.yaml")
+    options = ("--backbone", backbone_folder, "--deterministic", "--format", "json")
+    first = _finetune(dataset, tmp_path / "a", "--recipe", tmp_path / "mine.yaml", *options)
+    second = _finetune(dataset, tmp_path / "b", "--recipe", tmp_path / "a", *options)
+    scores = [json.loads(result.stdout)["scores"] for result in (first, second)]
+    assert scores[0] == scores[1]
+
+
+def test_the_table_is_for_people(dataset: Path, backbone_folder: Path, tmp_path: Path) -> None:
+    result = _finetune(
+        dataset, tmp_path / "run", "--backbone", backbone_folder, "--plain", "--set", "epochs=1"
+    )
+    assert result.exit_code == 0, result.output
+    for word in ("accuracy", "learning rate 5e-05", "best epoch 1 of 1", "MiB at most"):
+        assert word in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--plain", "--goal", "cost"], "--plain and --goal name two recipes"),
+        (["--plain", "--set", "learning_rate=fast"], "learning_rate is 'fast'"),
+        (["--plain", "--set", "learning_rate"], "sets nothing"),
+        (["--plain", "--set", "speed=9"], "'speed' is no field of a recipe"),
+        (["--recipe", "missing.yaml"], "missing.yaml cannot be read"),
+        (["--plain", "--set", "precision=fp16", "--device", "cpu"], "needs a GPU"),
+        (["--plain", "--backbone", "no/such-model"], "no/such-model"),
+        (["--plain", "--text-column", "body"], "body"),
+    ],
+)
+def test_wrong_input_is_one_message_and_nothing_is_written(
+    dataset: Path, backbone_folder: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    if "--backbone" not in options:
+        options = [*options, "--backbone", str(backbone_folder)]
+    result = _finetune(dataset, tmp_path / "run", *options)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_with_something_in_it_is_refused_before_any_work(
+    dataset: Path, tmp_path: Path
+) -> None:
+    result = _finetune(dataset, tmp_path, "--plain")
+    assert result.exit_code == 2
+    assert "not empty" in result.stderr
+
+
+def test_a_run_that_fails_at_once_exits_1_and_writes_nothing(
+    dataset: Path, backbone_folder: Path, tmp_path: Path
+) -> None:
+    result = _finetune(
+        dataset, tmp_path / "run", "--backbone", backbone_folder, "--plain",
+        "--set", "learning_rate=1", "--set", "max_gradient_norm=1e6", "--set", "warmup_fraction=0",
+    )  # fmt: skip
+    assert result.exit_code == 1, result.output
+    assert "diverged" in result.stderr
+    assert not (tmp_path / "run").exists()
