@@ -8,20 +8,12 @@ import torch
 
 from metaft.errors import TaskError
 from metaft.finetuning import loop
-from metaft.finetuning.loop import best_epoch_of, epochs_to_share, fine_tune
-from metaft.finetuning.outcome import EpochRecord
+from metaft.finetuning.loop import fine_tune
 from metaft.recipes import Recipe
 
 RECIPE = Recipe(
     learning_rate=1e-2, epochs=8, batch_size=8, precision="fp32", max_length=32, image_size=32
 )
-
-
-def _records(*scores: float) -> list[EpochRecord]:
-    return [
-        EpochRecord(at, 0.0, {"accuracy": score}, {}, (), 0.0, 0.0)
-        for at, score in enumerate(scores, start=1)
-    ]
 
 
 @pytest.mark.parametrize("kind", ["classification", "pair_classification", "image_classification"])
@@ -154,7 +146,7 @@ def test_running_out_of_memory_is_an_outcome(
     def allocate(*_: object) -> None:
         torch.empty(1 << 60)  # The allocator's own error.
 
-    monkeypatch.setattr(loop._Stepper, "step", allocate)
+    monkeypatch.setattr(loop.Stepper, "step", allocate)
     outcome = fine_tune(tiny_task(), tiny_text_backbone(), RECIPE).outcome
     assert outcome.status == "out_of_memory"
     assert outcome.reason
@@ -193,15 +185,3 @@ def test_the_probe_head_starts_ahead(tiny_text_backbone, tiny_task) -> None:
 def test_a_backbone_of_the_wrong_modality_is_refused(tiny_image_backbone, tiny_task) -> None:
     with pytest.raises(TaskError, match="takes images"):
         fine_tune(tiny_task(), tiny_image_backbone(), RECIPE)
-
-
-def test_the_best_epoch_is_the_earliest_of_equals() -> None:
-    assert best_epoch_of(_records(0.5, 0.8, 0.8, 0.7), "accuracy") == 2
-    assert best_epoch_of([], "accuracy") == 0
-
-
-def test_epochs_to_a_share_of_the_best() -> None:
-    curve = _records(0.5, 0.77, 0.8, 0.7)
-    assert epochs_to_share(curve, "accuracy", 0.95) == 2
-    assert epochs_to_share(curve, "accuracy", 1.0) == 3
-    assert epochs_to_share([], "accuracy", 0.95) == 0

@@ -38,17 +38,18 @@ def classifier_with_averaging_block(
         encoder: A `BertModel` without a pooler.
         head: `(outputs, width)`.
     """
-    config = copy.deepcopy(encoder.config)
+    config: Any = copy.deepcopy(encoder.config)
     config.num_hidden_layers += 1
     config.num_labels = head.out_features
-    whole = BertForSequenceClassification(config)
+    whole: Any = BertForSequenceClassification(config)
     whole.bert.load_state_dict(encoder.state_dict(), strict=False)
     with torch.no_grad():
         _write_averaging_block(whole.bert.encoder.layer[-1])
         _write_scaled_identity(whole.bert.pooler.dense, SLOPE)
         whole.classifier.weight.copy_(head.weight / SLOPE)
         whole.classifier.bias.copy_(head.bias)
-    return whole
+    built: BertForSequenceClassification = whole
+    return built
 
 
 def _write_averaging_block(block: Any) -> None:

@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import (
@@ -34,10 +31,15 @@ from transformers import (
 
 from metaft.backbones.averaging import classifier_with_averaging_block
 from metaft.backbones.backbone import Backbone, Batch, Examples
+from metaft.backbones.text_files import (
+    Pooling,
+    fingerprint_of,
+    pooling_of,
+    quiet_transformers,
+    with_mean_pooling,
+)
 from metaft.errors import BackboneError
 from metaft.tasks.task import Split
-
-Pooling = Literal["mean", "native"]
 
 _PAD_MULTIPLE = 8  # Tokens; keeps the matrix shapes of a run few and aligned.
 
@@ -79,7 +81,7 @@ class TextBackbone(Backbone):
         self._is_output_known = False
         self._block_outputs: int | None = None
         self.depth = len(self.blocks())
-        self.fingerprint = _fingerprint(model, pooling)
+        self.fingerprint = fingerprint_of(model, pooling)
         self.freeze(0.0)
 
     @classmethod
@@ -110,7 +112,7 @@ class TextBackbone(Backbone):
         seed: int = 0,
     ) -> TextBackbone:
         """Build with random weights, for tests and controls."""
-        config = _prepared(copy.deepcopy(config))
+        config = with_mean_pooling(copy.deepcopy(config))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = _model_class(pooling).from_config(config, **_model_options(pooling))
@@ -120,10 +122,10 @@ class TextBackbone(Backbone):
     @classmethod
     def _load(cls, place: str, *, identity: str, source: str, revision: str | None) -> TextBackbone:
         try:
-            with _quiet_transformers():
-                config = _prepared(AutoConfig.from_pretrained(place, revision=revision))
+            with quiet_transformers():
+                config = with_mean_pooling(AutoConfig.from_pretrained(place, revision=revision))
                 tokenizer = AutoTokenizer.from_pretrained(place, revision=revision)
-                pooling = _pooling_of(place, config)
+                pooling = pooling_of(place, config)
                 model = _model_class(pooling).from_pretrained(
                     place,
                     config=config,
@@ -229,7 +231,7 @@ class TextBackbone(Backbone):
         if label_names:
             whole.config.id2label = dict(enumerate(label_names))
             whole.config.label2id = {name: at for at, name in enumerate(label_names)}
-        with _quiet_transformers():
+        with quiet_transformers():
             whole.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
 
@@ -307,28 +309,6 @@ def _recorded(
             handle.remove()
 
 
-@contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Keep load reports and progress bars away: heads are meant to be missing here."""
-    logging = transformers.utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def _prepared(config: PreTrainedConfig) -> PreTrainedConfig:
-    """Choose mean pooling where the family has it as an option of its own (ModernBERT)."""
-    if hasattr(config, "classifier_pooling"):
-        config.classifier_pooling = "mean"
-    return config
-
-
 def _model_class(pooling: Pooling) -> Any:
     return AutoModel if pooling == "mean" else AutoModelForSequenceClassification
 
@@ -340,41 +320,6 @@ def _model_options(pooling: Pooling) -> dict[str, Any]:
     if pooling == "mean":
         options["add_pooling_layer"] = False
     return options
-
-
-def _pooling_of(place: str, config: PreTrainedConfig) -> Pooling:
-    """Decide how sentences are pooled: as the encoder was trained, where that is known.
-
-    Only BERT's own classifier can store a mean (see `averaging`); the others keep theirs.
-    """
-    if config.model_type != "bert":
-        return "native"
-    declared = _read_pooling_file(place)
-    if declared is not None:
-        return "mean" if declared else "native"
-    return "native" if _has_trained_pooler(place) else "mean"
-
-
-def _read_pooling_file(place: str) -> bool | None:
-    """Read what a sentence-transformers folder says of its pooling; None where it says nothing."""
-    path = transformers.utils.cached_file(
-        place, "1_Pooling/config.json", _raise_exceptions_for_missing_entries=False
-    )
-    if path is None:
-        return None
-    return bool(json.loads(Path(path).read_text()).get("pooling_mode_mean_tokens"))
-
-
-def _has_trained_pooler(place: str) -> bool:
-    from safetensors import safe_open
-
-    path = transformers.utils.cached_file(
-        place, "model.safetensors", _raise_exceptions_for_missing_entries=False
-    )
-    if path is None:
-        return True
-    with safe_open(path, "pt") as file:
-        return any("pooler.dense.weight" in name for name in file.keys())  # noqa: SIM118
 
 
 def _last_linear(model: nn.Module) -> str:
@@ -401,12 +346,3 @@ def _blocks_path(model: nn.Module) -> str:
 def _replace(model: nn.Module, path: str, module: nn.Module) -> None:
     parent, _, name = path.rpartition(".")
     setattr(model.get_submodule(parent), name, module)
-
-
-def _fingerprint(model: PreTrainedModel, pooling: str) -> str:
-    """Hash the architecture, the pooling and every pretrained tensor."""
-    digest = hashlib.sha256(f"{model.config.model_type} {pooling}".encode())
-    for name, tensor in sorted(model.base_model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]

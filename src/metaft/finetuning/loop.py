@@ -12,20 +12,21 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from metaft.backbones.backbone import Backbone
 from metaft.errors import TaskError
 from metaft.finetuning.batches import evaluation_batches, training_batches
+from metaft.finetuning.clock import Clock
+from metaft.finetuning.curve import best_epoch_of, epochs_to_share
 from metaft.finetuning.device import Compute, Device, resolve_compute
 from metaft.finetuning.feed import Feed, open_feed
 from metaft.finetuning.head import fit_probe_head
-from metaft.finetuning.memory import peak_memory_mib, reset_peak_memory
+from metaft.finetuning.memory import reset_peak_memory
 from metaft.finetuning.metrics import score_classes, score_values
-from metaft.finetuning.model import Classifier, restore_state, trainable, trained_state
+from metaft.finetuning.model import Classifier, restore_state, trained_state
 from metaft.finetuning.outcome import Costs, EpochRecord, Outcome, Scores, Status
 from metaft.finetuning.prefix_cache import EVALUATION_ROWS, PrefixCache
-from metaft.finetuning.schedules import rate_factor
+from metaft.finetuning.stepper import Stepper, build_optimizer
 from metaft.recipes import Recipe
 from metaft.tasks.split import test_halves
 from metaft.tasks.task import Split, Task
@@ -113,7 +114,7 @@ class _Run:
     def execute(self) -> FineTuned:
         """Run to the end, whatever the end is."""
         reset_peak_memory(self.compute.device)
-        clock = _Clock(self.compute.device)
+        clock = Clock(self.compute.device)
         status: Status = "ok"
         reason = ""
         test: Scores = {}
@@ -135,8 +136,8 @@ class _Run:
     def _train(self) -> None:
         self.model = model = self._build_model()
         train = open_feed(self.cache, "train", self.recipe, self.compute)
-        optimizer = _build_optimizer(model, self.recipe)
-        stepper = _Stepper(model, optimizer, self.recipe, self.compute, self._total_steps())
+        optimizer = build_optimizer(model, self.recipe)
+        stepper = Stepper(model, optimizer, self.recipe, self.compute, self._total_steps())
         targets = self._targets(self.task.train).to(self.compute.device)
         rng = np.random.default_rng(self.recipe.seed)
         for epoch in range(1, self.recipe.epochs + 1):
@@ -148,7 +149,7 @@ class _Run:
                 return
 
     def _train_epoch(
-        self, stepper: _Stepper, feed: Feed, targets: Tensor, rng: np.random.Generator
+        self, stepper: Stepper, feed: Feed, targets: Tensor, rng: np.random.Generator
     ) -> float:
         """Pass once over the training rows; return the mean loss."""
         total = torch.zeros((), device=self.compute.device)
@@ -279,75 +280,6 @@ class _Run:
         )
 
 
-def best_epoch_of(curve: list[EpochRecord], metric: str) -> int:
-    """Return the epoch of the best validation score, the earliest of equals; 0 for no curve."""
-    if not curve:
-        return 0
-    scores = [record.validation[metric] for record in curve]
-    return curve[scores.index(max(scores))].epoch
-
-
-def epochs_to_share(curve: list[EpochRecord], metric: str, share: float) -> int:
-    """Return the first epoch whose validation score reaches a share of the best; 0 for none."""
-    if not curve:
-        return 0
-    best = max(record.validation[metric] for record in curve)
-    return next(r.epoch for r in curve if r.validation[metric] >= share * best or best <= 0)
-
-
-class _Stepper:
-    """One optimiser step after another: forward, backward, clip, rate, update."""
-
-    def __init__(
-        self,
-        model: Classifier,
-        optimizer: torch.optim.Optimizer,
-        recipe: Recipe,
-        compute: Compute,
-        total_steps: int,
-    ) -> None:
-        self.model = model
-        self.optimizer = optimizer
-        self.recipe = recipe
-        self.total_steps = total_steps
-        self.parameters = list(trainable(model).values())
-        self.scaler = torch.GradScaler(compute.device, enabled=compute.precision == "fp16")
-        self.taken = 0
-
-    def step(self, feed: Feed, rows: np.ndarray, targets: Tensor) -> Tensor:
-        """Take one step on the given rows; return its loss, not synchronised."""
-        logits = feed.logits(self.model, rows).float()
-        wanted = targets[torch.from_numpy(rows).to(targets.device)]
-        if wanted.is_floating_point():
-            loss = functional.mse_loss(logits[:, 0], wanted)
-        else:
-            loss = functional.cross_entropy(logits, wanted)
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.parameters, self.recipe.max_gradient_norm)
-        rate = self.recipe.learning_rate * rate_factor(self.recipe, self.taken, self.total_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.taken += 1
-        return loss.detach()
-
-
-def _build_optimizer(model: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return AdamW with decay on matrices alone."""
-    learning = trainable(model).values()
-    groups = [
-        {
-            "params": [p for p in learning if p.ndim > 1],
-            "weight_decay": recipe.weight_decay,
-        },
-        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
-
-
 @contextlib.contextmanager
 def _seeded(seed: int, device: str, deterministic: bool) -> Iterator[None]:
     """Seed torch for the run, and leave its state as it was."""
@@ -359,35 +291,6 @@ def _seeded(seed: int, device: str, deterministic: bool) -> Iterator[None]:
             yield
         finally:
             torch.use_deterministic_algorithms(was_deterministic)
-
-
-class _Clock:
-    """Wall, CPU and GPU seconds since it was made."""
-
-    def __init__(self, device: str) -> None:
-        self.device = device
-        self.wall, self.cpu = time.perf_counter(), time.process_time()
-        self.gpu = self._mark()
-
-    def _mark(self) -> torch.cuda.Event | None:
-        if self.device != "cuda":
-            return None
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        return event
-
-    def stop(self) -> Costs:
-        """Return the costs up to now."""
-        end, gpu_seconds = self._mark(), None
-        if self.gpu is not None and end is not None:
-            torch.cuda.synchronize()
-            gpu_seconds = self.gpu.elapsed_time(end) / 1000
-        return Costs(
-            wall_seconds=time.perf_counter() - self.wall,
-            cpu_seconds=time.process_time() - self.cpu,
-            gpu_seconds=gpu_seconds,
-            peak_memory_mib=peak_memory_mib(self.device),
-        )
 
 
 @torch.no_grad()
