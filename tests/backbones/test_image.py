@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -153,6 +154,17 @@ def test_plain_timm_predicts_what_metaft_predicts(
         assert torch.allclose(model(torch.stack(pixels)), expected, rtol=1e-5, atol=1e-6)
     assert model.pretrained_cfg["label_names"] == ["ant", "bee", "cat"]
     assert model.pretrained_cfg["input_size"] == [3, 32, 32]
+
+
+def test_a_saved_model_asks_for_the_size_it_was_trained_with(
+    tiny_image_backbone: Any, tmp_path: Path
+) -> None:
+    backbone = tiny_image_backbone()
+    head = nn.Linear(backbone.width, 2)
+    for given, expected in ((None, 160), (48, 48)):  # 160: of the pretraining
+        backbone.save(tmp_path, head, ["no", "yes"], image_size=given)
+        config = json.loads((tmp_path / "config.json").read_text())
+        assert config["pretrained_cfg"]["input_size"] == [3, expected, expected]
 
 
 def test_a_saved_model_is_a_backbone_again(

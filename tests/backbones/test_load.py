@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from torch import nn
@@ -94,6 +95,21 @@ def test_a_folder_that_is_no_model_is_refused(
 def test_offline_says_where_it_looked(identity: str) -> None:
     with pytest.raises(BackboneError, match=r"hub may not be asked .*Leave out --offline"):
         load_backbone(identity, offline=True)
+
+
+def test_offline_uses_what_the_hub_gave_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_image_backbone: Any
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    cached = tmp_path / "models--timm--tiny.random"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("0" * 40)
+    snapshot = cached / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    backbone = tiny_image_backbone()
+    backbone.save(snapshot, nn.Linear(backbone.width, 2), ["no", "yes"])
+    loaded = load_backbone("timm/tiny.random", offline=True)
+    assert (loaded.source, loaded.fingerprint) == ("hub", backbone.fingerprint)
 
 
 def test_hf_hub_offline_counts_as_offline(monkeypatch: pytest.MonkeyPatch) -> None:

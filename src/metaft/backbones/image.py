@@ -35,6 +35,7 @@ class ImageBackbone(Backbone):
         model: The timm model without its classifier; gives pooled features.
         architecture: timm's name of it (`tf_efficientnet_lite0`).
         model_args: Arguments that timm built it with, beside the architecture.
+        image_size: Pixels per side of the images last run; those of pretraining before.
     """
 
     modality = "image"
@@ -58,7 +59,6 @@ class ImageBackbone(Backbone):
         self._input = timm.data.resolve_model_data_config(self.model)
         self._mean = torch.tensor(self._input["mean"]).view(3, 1, 1)
         self._std = torch.tensor(self._input["std"]).view(3, 1, 1)
-        self._image_size: int = self._input["input_size"][-1]
         self._classifier_path = _remove_classifier(self.model)
         self._outline: Outline = outline_of(self.model)
         self.depth = len(self._outline.units)
@@ -67,6 +67,7 @@ class ImageBackbone(Backbone):
         self.freeze(0.0)
         self.eval()
         _refuse_uncuttable(self)
+        self.image_size: int = self._input["input_size"][-1]
 
     @classmethod
     def from_folder(cls, folder: Path, identity: str, source: str) -> ImageBackbone:
@@ -161,7 +162,7 @@ class ImageBackbone(Backbone):
     def forward(self, batch: Batch, *, start: int = 0, hidden: Tensor | None = None) -> Tensor:
         """Run the blocks from `start` on and pool; see `Backbone.forward`."""
         pixels = batch["pixels"]
-        self._image_size = pixels.shape[-1]
+        self.image_size = pixels.shape[-1]
         if start == 0:
             return self.model(pixels)
         if hidden is None:
@@ -184,28 +185,35 @@ class ImageBackbone(Backbone):
                 module.train(False)
         return self
 
-    def save(self, folder: Path, head: nn.Linear, label_names: Sequence[str]) -> None:
+    def save(
+        self,
+        folder: Path,
+        head: nn.Linear,
+        label_names: Sequence[str],
+        *,
+        image_size: int | None = None,
+    ) -> None:
         """Write one model that `timm.create_model("local-dir:FOLDER", pretrained=True)` loads.
 
-        Its `pretrained_cfg` holds the preprocessing: the size of the images last seen, the
-        middle square of each.
+        Args:
+            folder: Exists already; files are written into it.
+            head: `(outputs, width)` linear layer on the pooled features.
+            label_names: Class names.
+            image_size: Pixels per side that the model was trained with, written down as its
+                preprocessing; by default those last run, which a run on cached features
+                has never seen.
         """
         weights = dict(self.model.state_dict())
         weights[f"{self._classifier_path}.weight"] = head.weight
         weights[f"{self._classifier_path}.bias"] = head.bias
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-        config = self._config(head.out_features, label_names)
+        config = self._config(head.out_features, label_names, image_size or self.image_size)
         (folder / "config.json").write_text(json.dumps(config, indent=2))
 
-    def _config(self, classes: int, label_names: Sequence[str]) -> dict[str, Any]:
+    def _config(self, classes: int, label_names: Sequence[str], side: int) -> dict[str, Any]:
         """Return timm's config.json for this model with a classifier of so many classes."""
-        side = self._image_size
-        preprocessing = {
-            "input_size": (3, side, side),
-            "crop_pct": 1.0,
-            "crop_mode": "center",
-        }
+        preprocessing = {"input_size": (3, side, side), "crop_pct": 1.0, "crop_mode": "center"}
         kept = {name: self.model.pretrained_cfg.get(name) for name in ("first_conv", "license")}
         return {
             "architecture": self.architecture,
