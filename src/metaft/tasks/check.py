@@ -95,7 +95,7 @@ def _check(card: TaskCard, silent_hub: str) -> CardReport:
         return CardReport(card.name, card.kind, "unreachable", problem=missing)
     if silent_hub:
         return CardReport(card.name, card.kind, "unreachable", problem=silent_hub)
-    commit = resolve_on_hub(card.hub_id, card.revision)
+    commit, _ = resolve_on_hub(card.hub_id, card.revision)
     found = f"{card.hub_id} at {card.revision} is commit {commit}"
     return CardReport(card.name, card.kind, "ok", source="hub", notices=(found,))
 
@@ -122,9 +122,12 @@ def _check_rows(card: TaskCard) -> CardReport:
     raw = read_on_disk(card)
     tables = {} if raw is None else raw.tables
     for split, table in tables.items():
-        missing = set(_COLUMNS[card.kind]) - set(table.column_names)
+        missing = [name for name in _COLUMNS[card.kind] if name not in table.column_names]
         if missing:
-            raise TaskError(f"the {split} split of {card.name!r} lacks {sorted(missing)}")
+            raise TaskError(
+                f"the {split} split of {card.name!r} lacks the column {missing[0]!r}",
+                "Copy the folder again",
+            )
     return CardReport(
         card.name,
         card.kind,

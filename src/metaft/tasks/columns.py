@@ -170,14 +170,10 @@ def _holds_images(table: pa.Table, name: str) -> bool:
 
 def _find_texts(raw: RawDataset, table: pa.Table, label: str) -> Roles:
     others = [name for name in table.column_names if name != label]
-    by_lower = _by_lower_name(others)
-    pairs = [pair for pair in _PAIR_NAMES if all(name in by_lower for name in pair)]
-    paired = {by_lower[name] for pair in pairs[:1] for name in pair}
-    usual = [by_lower[name] for name in by_lower if name in _TEXT_NAMES]
-    lone = [name for name in usual if name not in paired]
-    if pairs and not lone:
-        first, second = (by_lower[name] for name in pairs[0])
-        return Roles(label, text=first, text_pair=second)
+    pair = _find_pair(others)
+    usual = [name for name in others if name.lower() in _TEXT_NAMES or name in pair]
+    if pair and len(usual) == len(pair):
+        return Roles(label, text=pair[0], text_pair=pair[1])
     candidates = usual or [name for name in others if _holds_texts(table, name)]
     if len(candidates) == 1:
         return Roles(label, text=candidates[0])
@@ -193,6 +189,15 @@ def _find_texts(raw: RawDataset, table: pa.Table, label: str) -> Roles:
     )
 
 
+def _find_pair(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the two columns of the first usual pair that is there, or nothing."""
+    by_lower = _by_lower_name(names)
+    for pair in _PAIR_NAMES:
+        if all(name in by_lower for name in pair):
+            return tuple(by_lower[name] for name in pair)
+    return ()
+
+
 def _holds_texts(table: pa.Table, name: str) -> bool:
     kind = table.schema.field(name).type
     if pa.types.is_dictionary(kind):
@@ -202,7 +207,7 @@ def _holds_texts(table: pa.Table, name: str) -> bool:
 
 
 def _by_lower_name(names: Sequence[str]) -> dict[str, str]:
-    return {name.lower().strip(): name for name in names}
+    return {name.lower(): name for name in names}
 
 
 def _listed(names: Sequence[str], most: int = 12) -> str:

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -49,30 +50,54 @@ def hub_is_switched_off() -> bool:
     return os.environ.get(_OFFLINE_VARIABLE, "").upper() in ("1", "ON", "YES", "TRUE")
 
 
-def resolve_on_hub(hub_id: str, revision: str | None = None) -> str:
-    """Ask the hub once, without retrying, for the commit a dataset's revision stands for.
+@dataclass(frozen=True)
+class _Place:
+    """Where a dataset lies on the hub; `commit` is None while the hub is not asked."""
+
+    hub_id: str
+    config: str | None
+    revision: str | None
+    commit: str | None = None
+
+    def arguments(self) -> dict[str, str | None]:
+        """Return what `load_dataset` is to be given.
+
+        A Parquet copy has a folder per configuration, which it does not call one.
+        """
+        known = {"path": self.hub_id, "revision": self.commit or self.revision}
+        if self.revision == CONVERTED:
+            return {**known, "data_dir": self.config}
+        return {**known, "name": self.config}
+
+
+def resolve_on_hub(hub_id: str, revision: str | None = None) -> tuple[str, tuple[str, ...]]:
+    """Ask the hub once, without retrying, what a dataset's revision is.
+
+    Args:
+        hub_id: `owner/name`.
+        revision: Branch, tag or commit; the default branch where None.
 
     Returns:
-        The commit hash.
+        The commit, and the paths of its files.
 
     Raises:
-        TaskError: If the hub does not answer within 10 s, or has no such dataset or revision.
+        HubUnreachableError: If the hub does not answer within 10 s.
+        TaskError: If it has no such dataset or revision for everyone.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     try:
         found = HfApi().dataset_info(hub_id, revision=revision, timeout=_ANSWER_SECONDS)
-    except HfHubHTTPError as error:
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        at_revision = f" at revision {revision!r}" if revision else ""
         raise TaskError(
-            f"the hub has no dataset {hub_id!r}"
-            + (f" at revision {revision!r}" if revision else "")
-            + " that it gives to everyone",
+            f"the hub has no dataset {hub_id!r}{at_revision} that it gives to everyone",
             "Check the name; for a gated or private dataset log in with `hf auth login`",
         ) from error
     except Exception as error:  # each HTTP library has its own connection errors
         raise _unreachable(hub_id, error) from error
-    return str(found.sha)
+    return str(found.sha), tuple(file.rfilename for file in found.siblings or ())
 
 
 def read_hub(dataset: str, *, card: TaskCard | None = None, offline: bool = False) -> RawDataset:
@@ -88,14 +113,12 @@ def read_hub(dataset: str, *, card: TaskCard | None = None, offline: bool = Fals
             of its own.
     """
     hub_id, _, config = dataset.partition(":")
+    place = _Place(hub_id, config or None, None)
     if card is not None:
-        hub_id, config = str(card.hub_id), card.hub_config or ""
-    revision = card.revision if card is not None else None
+        place = _Place(str(card.hub_id), card.hub_config, card.revision)
     off = offline or hub_is_switched_off()
-    if not off:
-        revision = resolve_on_hub(hub_id, revision)
     with _hub_client(off) as load_dataset:
-        parts = _load_or_explain(load_dataset, hub_id, config or None, revision, off)
+        parts = _load_or_explain(load_dataset, place if off else _resolved(place), off)
     tables = _tables_by_split(parts, dataset, card)
     return RawDataset(
         name=dataset,
@@ -105,6 +128,38 @@ def read_hub(dataset: str, *, card: TaskCard | None = None, offline: bool = Fals
         columns=card.columns if card is not None else {},
         class_names=declared_class_names(tables["train"].schema),
     )
+
+
+def _resolved(place: _Place) -> _Place:
+    """Pin a place to its commit, or to the Parquet copy of a dataset that needs a script."""
+    commit, files = resolve_on_hub(place.hub_id, place.revision)
+    if place.revision == CONVERTED:
+        return replace(place, commit=commit, config=_converted_config(place, files))
+    if f"{place.hub_id.split('/')[1]}.py" not in files:
+        return replace(place, commit=commit)
+    try:
+        return _resolved(replace(place, revision=CONVERTED))
+    except HubUnreachableError:
+        raise
+    except TaskError as error:
+        raise TaskError(
+            f"the hub's dataset {place.hub_id!r} is read by a script of its own, which metaft "
+            f"never runs; its Parquet copy does not help: {error.problem}",
+            error.cure,
+        ) from error
+
+
+def _converted_config(place: _Place, files: tuple[str, ...]) -> str:
+    """Return the configuration of a Parquet copy, which has a folder for each."""
+    configs = sorted({file.split("/")[0] for file in files if file.endswith(".parquet")})
+    config = configs[0] if place.config is None and len(configs) == 1 else place.config
+    if config is None or config not in configs:
+        raise TaskError(
+            f"the hub's dataset {place.hub_id!r} has the configurations {', '.join(configs)}"
+            + (f", not {config!r}" if config else ""),
+            f"Name one of them as {place.hub_id}:CONFIG",
+        )
+    return config
 
 
 @contextmanager
@@ -127,43 +182,27 @@ def _hub_client(off: bool) -> Iterator[Any]:
         datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
 
 
-def _load_parts(
-    load_dataset: Any, hub_id: str, config: str | None, revision: str | None
-) -> Mapping[str, pa.Table]:
-    """Load every split of one revision as the hub names them."""
-    import datasets
-
-    loaded = load_dataset(hub_id, config, revision=revision)
-    parts = loaded if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
-    return {str(name): part.with_format("arrow")[:] for name, part in parts.items()}
-
-
-def _load_or_explain(
-    load_dataset: Any, hub_id: str, config: str | None, revision: str | None, off: bool
-) -> Mapping[str, pa.Table]:
-    """Load every split; a dataset that needs a script is read from its Parquet copy."""
+def _load_or_explain(load_dataset: Any, place: _Place, off: bool) -> Mapping[str, pa.Table]:
+    """Load every split, or say why not."""
     try:
-        try:
-            return _load_parts(load_dataset, hub_id, config, revision)
-        except RuntimeError as error:
-            if "scripts are no longer supported" not in str(error):
-                raise
-        converted = CONVERTED if off else resolve_on_hub(hub_id, CONVERTED)
-        return _load_parts(load_dataset, hub_id, config, converted)
-    except TaskError as error:
-        raise TaskError(
-            f"the hub's dataset {hub_id!r} can only be read by running a script of its own, which "
-            "metaft never does, and the hub holds no Parquet copy of it",
-            "Download its files and give their path",
-        ) from error
+        return _load_parts(load_dataset, place)
     except ConnectionError as error:
-        raise (_not_in_cache(hub_id) if off else _unreachable(hub_id, error)) from error
+        raise (_not_in_cache(place.hub_id) if off else _unreachable(place.hub_id, error)) from error
     except Exception as error:  # whatever a file of somebody else's makes the reader raise
         raise TaskError(
-            f"the hub's dataset {hub_id!r} cannot be read: {_one_line(error)}",
+            f"the hub's dataset {place.hub_id!r} cannot be read: {_one_line(error)}",
             "Name one of its configurations as owner/name:config, or download its files and give "
             "their path",
         ) from error
+
+
+def _load_parts(load_dataset: Any, place: _Place) -> Mapping[str, pa.Table]:
+    """Load every split as the hub names it."""
+    import datasets
+
+    loaded = load_dataset(**place.arguments())
+    parts = loaded if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
+    return {str(name): part.with_format("arrow")[:] for name, part in parts.items()}
 
 
 def _tables_by_split(

@@ -95,12 +95,16 @@ def _first_line(error: BaseException) -> str:
 def _read_csv(path: Path, delimiter: str = ",") -> pa.Table:
     from pyarrow import csv
 
-    return csv.read_csv(
+    table = csv.read_csv(
         path,
         # One block, so that a column's type is inferred from all its rows.
         read_options=csv.ReadOptions(block_size=max(1 << 16, path.stat().st_size + 1)),
         parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
     )
+    for column in table.schema:
+        if pa.types.is_binary(column.type):
+            raise ValueError(f"the column {column.name!r} is not in UTF-8")
+    return table
 
 
 def _read_tsv(path: Path) -> pa.Table:
