@@ -1,0 +1,100 @@
+"""`metaft traces`: what a trace store holds, and moving it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from metaft.cli.options import format_option, store_option
+from metaft.cli.output import print_answer
+
+if TYPE_CHECKING:
+    from metaft.traces.store import TraceStore
+
+
+@click.group("traces")
+def command() -> None:
+    """Look at recorded runs, and move them from store to store."""
+
+
+@command.command("summary")
+@store_option
+@format_option
+def summary(*, store: str | None, output_format: str) -> None:
+    """Count the traces by backbone, kind of task and size, and say where the time went."""
+    from metaft.traces.summary import summarise
+
+    trace_store = _open(store)
+    rows, shares = summarise(trace_store.traces())
+    answer = {
+        "store": trace_store.url,
+        "traces": sum(row.traces for row in rows),
+        **dataclasses.asdict(shares),
+        "rows": [_flat(dataclasses.asdict(row)) for row in rows],
+    }
+    print_answer(answer, output_format, _render_summary)
+
+
+@command.command("export")
+@store_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    metavar="FILE",
+    help="Parquet file to write: one row per run, the curve as lists.",
+)
+@format_option
+def export(*, store: str | None, out: Path, output_format: str) -> None:
+    """Write every trace to a Parquet file that pandas reads alone."""
+    trace_store = _open(store)
+    count = trace_store.export(out)
+    answer = {"store": trace_store.url, "out": str(out), "traces": count}
+    print_answer(answer, output_format, lambda a: f"{a['traces']} traces written to {a['out']}")
+
+
+@command.command("import")
+@store_option
+@click.argument("file", type=click.Path(path_type=Path))
+@format_option
+def import_command(*, store: str | None, file: Path, output_format: str) -> None:
+    """Store the traces of an exported FILE; those that are stored already stay as they are."""
+    from metaft.traces.store import TraceStore, default_store_url
+
+    trace_store = TraceStore(store or default_store_url())
+    count = trace_store.import_file(file)
+    answer = {"store": trace_store.url, "file": str(file), "new_traces": count}
+    print_answer(answer, output_format, lambda a: f"{a['new_traces']} new traces stored")
+
+
+def _open(url: str | None) -> TraceStore:
+    """Open a store that must be there."""
+    from metaft.traces.store import TraceStore, default_store_url
+
+    return TraceStore(url or default_store_url(), must_exist=True)
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Put the shares of a row beside its other facts."""
+    return {**row, **row.pop("shares")}
+
+
+def _render_summary(answer: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    columns = ("backbone", "kind", "rows", "tasks", "traces", "s/trace", "overhead")
+    table = Table(*columns, title=f"{answer['traces']} traces in {answer['store']}")
+    for row in answer["rows"]:
+        facts = [row["backbone"], row["kind"], row["train_rows"], row["tasks"]]
+        statuses = ", ".join(f"{count} {status}" for status, count in row["statuses"].items())
+        times = [f"{row['seconds_per_trace']:.1f}", f"{row['overhead_share']:.0%}"]
+        table.add_row(*map(str, [*facts, statuses, *times]))
+    if answer["traces"]:
+        table.caption = (
+            f"{answer['seconds_per_trace']:.1f} s per trace; {answer['evaluation_share']:.0%} of "
+            f"the time scoring, {answer['overhead_share']:.0%} overhead of recording"
+        )
+    return table

@@ -1,0 +1,102 @@
+"""Summary: how many traces there are of what, and where the time went."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from metaft.traces.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Where the time of some traces went.
+
+    Attributes:
+        seconds_per_trace: Mean wall time of a run and what recording added; NaN for none.
+        overhead_share: Share of that time that recording added, in [0, 1].
+        evaluation_share: Share of it spent on scoring validation and test rows, in [0, 1].
+    """
+
+    seconds_per_trace: float
+    overhead_share: float
+    evaluation_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRow:
+    """The traces of one backbone, kind of task and size.
+
+    Attributes:
+        backbone, kind, train_rows: What they have in common.
+        tasks: Different tasks among them.
+        traces: How many there are.
+        statuses: Status -> traces.
+        shares: Where their time went.
+    """
+
+    backbone: str
+    kind: str
+    train_rows: int
+    tasks: int
+    traces: int
+    statuses: Mapping[str, int]
+    shares: Shares
+
+
+def summarise(traces: Iterable[Trace]) -> tuple[list[SummaryRow], Shares]:
+    """Count traces by backbone, kind and size.
+
+    Args:
+        traces: Read once.
+
+    Returns:
+        One row per backbone, kind and size, sorted; and the shares over all traces.
+    """
+    tallies: dict[tuple[str, str, int], _Tally] = defaultdict(_Tally)
+    total = _Tally()
+    for trace in traces:
+        tallies[trace.backbone, trace.kind, trace.train_rows].add(trace)
+        total.add(trace)
+    rows = [tally.row(*facts) for facts, tally in sorted(tallies.items())]
+    return rows, total.shares()
+
+
+@dataclass(eq=False)
+class _Tally:
+    """Sums over traces."""
+
+    tasks: set[str] = field(default_factory=set)
+    statuses: Counter[str] = field(default_factory=Counter)
+    wall_seconds: float = 0.0
+    overhead_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+
+    def add(self, trace: Trace) -> None:
+        self.tasks.add(trace.task)
+        self.statuses[trace.status] += 1
+        if math.isfinite(trace.costs.wall_seconds):  # NaN where a worker died of the run.
+            self.wall_seconds += trace.costs.wall_seconds
+        self.overhead_seconds += trace.overhead_seconds
+        self.evaluation_seconds += sum(record.evaluation_seconds for record in trace.curve)
+
+    def row(self, backbone: str, kind: str, train_rows: int) -> SummaryRow:
+        return SummaryRow(
+            backbone=backbone,
+            kind=kind,
+            train_rows=train_rows,
+            tasks=len(self.tasks),
+            traces=self.statuses.total(),
+            statuses=dict(self.statuses),
+            shares=self.shares(),
+        )
+
+    def shares(self) -> Shares:
+        seconds, count = self.wall_seconds + self.overhead_seconds, self.statuses.total()
+        return Shares(
+            seconds_per_trace=seconds / count if count else math.nan,
+            overhead_share=self.overhead_seconds / seconds if seconds else 0.0,
+            evaluation_share=self.evaluation_seconds / seconds if seconds else 0.0,
+        )
