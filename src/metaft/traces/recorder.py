@@ -7,11 +7,12 @@ import dataclasses
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import TypeVar
 
-from metaft.errors import BackboneError, StoreError
+from metaft.errors import BackboneError, RunFailedError, StoreError
 from metaft.traces.engine import EngineName, Pool, open_pool
 from metaft.traces.plan import RunGroup, group_runs, key_runs, problems_of
 from metaft.traces.store import TraceStore
@@ -20,6 +21,7 @@ from metaft.traces.worker import Job, look_at_backbone, look_at_task, record_gro
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _ATTEMPTS = 3
+_Facts = TypeVar("_Facts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ def record(
     Raises:
         StoreError: If the store cannot be written.
         BackboneError: If a backbone cannot be loaded.
+        RunFailedError: If a worker dies before the recording has begun.
         MissingExtraError: If the engine is not installed.
     """
     began = time.monotonic()
@@ -124,22 +127,30 @@ def _plan(
     runs: Sequence[PlannedRun], pool: Pool, offline: bool
 ) -> tuple[dict[str, PlannedRun], dict[str, str]]:
     """Look at every task and backbone once; return key -> run, and task -> problem."""
-    looks_at_backbones = {
-        name: pool.submit(look_at_backbone, name, offline)
-        for name in dict.fromkeys(run.backbone for run in runs)
-    }
-    looks_at_tasks = {
-        name: pool.submit(look_at_task, name, offline)
-        for name in dict.fromkeys(run.task for run in runs)
-    }
-    backbones = {name: look.result() for name, look in looks_at_backbones.items()}
+    backbones = _look(pool, look_at_backbone, (run.backbone for run in runs), offline)
     for facts in backbones.values():
         if facts.problem:
             raise BackboneError(facts.problem, facts.cure)
-    tasks = {name: look.result() for name, look in looks_at_tasks.items()}
+    tasks = _look(pool, look_at_task, (run.task for run in runs), offline)
     problems = problems_of(runs, tasks, backbones)
     sound = [run for run in runs if run.task not in problems]
     return key_runs(sound, tasks, backbones), problems
+
+
+def _look(
+    pool: Pool, look: Callable[[str, bool], _Facts], names: Iterable[str], offline: bool
+) -> dict[str, _Facts]:
+    """Let the workers look at each name once."""
+    futures = {name: pool.submit(look, name, offline) for name in dict.fromkeys(names)}
+    try:
+        return {name: future.result() for name, future in futures.items()}
+    except Exception as error:
+        if not pool.is_death(error):
+            raise
+        raise RunFailedError(
+            "a worker process died while it loaded the tasks or the backbone, often for want "
+            "of memory; try fewer workers"
+        ) from error
 
 
 class _Watch:

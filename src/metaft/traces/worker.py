@@ -108,12 +108,14 @@ def _set_up(group: RunGroup, offline: bool) -> Bench:
 @functools.lru_cache(maxsize=1)
 def _pretrained(identity: str, offline: bool) -> Backbone:
     """Load a backbone once per process; runs train copies of it."""
-    import torch
-
     from metaft.backbones.load import load_backbone
 
+    backbone = load_backbone(identity, offline=offline)
+
+    import torch
+
     torch.set_num_threads(1)
-    return load_backbone(identity, offline=offline)
+    return backbone
 
 
 @functools.lru_cache(maxsize=1)
