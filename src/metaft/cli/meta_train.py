@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +23,13 @@ from metaft.cli.output import print_answer, print_notice, progress_bar
 from metaft.errors import TaskError, UserError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from metaft.metalearning.settings import Algorithm
+    from metaft.traces.engine import EngineName
     from metaft.traces.recorder import Progress, RecordingSummary
-    from metaft.traces.trace import Trace
+    from metaft.traces.store import TraceStore
+    from metaft.traces.trace import PlannedRun, Trace
 
 STAGES = ("traces", "init", "prior")
 
@@ -66,11 +73,19 @@ def _parse_sizes(_: click.Context, __: click.Parameter, value: str) -> tuple[int
 )
 @click.option(
     "--stages",
-    default="traces",
+    default="traces,prior",
     show_default=True,
     metavar="LIST",
     callback=_parse_stages,
-    help="What to do, of traces, init and prior.",
+    help="What to do: record traces, meta-learn an initialisation (init), fit the prior. The "
+    "init takes long and needs the extra `meta`, so it is done where it is asked for.",
+)
+@click.option(
+    "--algorithm",
+    type=click.Choice(["reptile", "fomaml", "maml", "meta-sgd"]),
+    default="reptile",
+    show_default=True,
+    help="How the initialisation is meta-learned.",
 )
 @click.option(
     "--recipes",
@@ -127,12 +142,13 @@ def command(
     backbone: str | None,
     out: Path,
     stages: tuple[str, ...],
+    algorithm: Algorithm,
     recipe_count: int,
     epochs: int,
     sizes: tuple[int, ...],
     seeds: int,
     workers: int,
-    engine: Any,
+    engine: EngineName,
     store: str | None,
     time_limit_seconds: float | None,
     fresh: bool,
@@ -148,28 +164,107 @@ def command(
     from metaft.recipes import design
     from metaft.tasks.select import select_tasks
     from metaft.traces.plan import plan_runs
-    from metaft.traces.recorder import record
     from metaft.traces.store import TraceStore, default_store_url
 
-    trace_store = TraceStore(store or default_store_url())
-    identity = backbone or DEFAULT_TEXT_BACKBONE
-    recipes = design(recipe_count, epochs)
-    runs = plan_runs(select_tasks(selector), identity, recipes, sizes=sizes, seeds=seeds)
-    with _RecordingBar() as bar:
-        summary = record(
-            runs,
-            trace_store,
-            workers=workers,
-            engine=engine,
-            time_limit_seconds=time_limit_seconds,
-            offline=offline,
-            fresh=fresh,
-            on_planned=bar.begin,
-            on_trace=bar.advance,
-        )
-    _report_problems(summary)
-    answer = {"store": trace_store.url, "traces": dataclasses.asdict(summary)}
+    course = _Course(
+        tasks=select_tasks(selector),
+        backbone=backbone or DEFAULT_TEXT_BACKBONE,
+        out=out,
+        store=TraceStore(store or default_store_url()),
+        time_limit_seconds=time_limit_seconds,
+        offline=offline,
+    )
+    answer: dict[str, Any] = {"out": str(out), "store": course.store.url}
+    if "traces" in stages:
+        recipes = design(recipe_count, epochs)
+        runs = plan_runs(course.tasks, course.backbone, recipes, sizes=sizes, seeds=seeds)
+        answer["traces"] = course.record(runs, workers=workers, engine=engine, fresh=fresh)
+    if "init" in stages:
+        answer["init"] = course.meta_learn(algorithm)
+    if "prior" in stages:
+        answer["prior"] = course.fit()
     print_answer(answer, output_format, _render)
+
+
+@dataclass
+class _Course:
+    """The stages, and what they share."""
+
+    tasks: list[str]
+    backbone: str
+    out: Path
+    store: TraceStore
+    time_limit_seconds: float | None
+    offline: bool
+    began: float = field(default_factory=time.monotonic)
+
+    def record(
+        self, runs: list[PlannedRun], *, workers: int, engine: EngineName, fresh: bool
+    ) -> dict[str, Any]:
+        """Record traces; tasks that cannot be recorded take no part in the later stages."""
+        from metaft.traces.recorder import record
+
+        with _RecordingBar() as bar:
+            summary = record(
+                runs,
+                self.store,
+                workers=workers,
+                engine=engine,
+                time_limit_seconds=self.time_limit_seconds,
+                offline=self.offline,
+                fresh=fresh,
+                on_planned=bar.begin,
+                on_trace=bar.advance,
+            )
+        _report(summary)
+        self.tasks = [task for task in self.tasks if task not in summary.problems]
+        return dataclasses.asdict(summary)
+
+    def meta_learn(self, algorithm: Algorithm) -> dict[str, Any]:
+        """Train an initialisation in the time that is left."""
+        from metaft.metalearning.settings import MetaSettings
+        from metaft.metalearning.train import train_initialisation
+        from metaft.prior.manifest import INITIALISATION
+
+        settings = MetaSettings(algorithm=algorithm)
+        with progress_bar("Meta-learning", settings.steps) as advance:
+            initialisation = train_initialisation(
+                self.tasks,
+                self.backbone,
+                settings,
+                self.out / INITIALISATION,
+                offline=self.offline,
+                on_step=lambda step: advance(note=f"loss {step.loss:.3f}"),
+                time_limit_seconds=self._seconds_left(),
+            )
+        return {
+            "algorithm": algorithm,
+            "file": self.out / INITIALISATION,
+            "tasks": len(initialisation.tasks),
+            "steps": initialisation.steps,
+            "train_seconds": initialisation.train_seconds,
+        }
+
+    def fit(self) -> dict[str, Any]:
+        """Fit a prior to what the store holds of these tasks on this backbone."""
+        from metaft.prior.fit import fit_prior
+
+        wanted = set(self.tasks)
+        traces = [t for t in self.store.traces(backbone=self.backbone) if t.task in wanted]
+        with _StepBars() as bars:
+            prior = fit_prior(traces, self.out, offline=self.offline, on_step=bars.show)
+        manifest = prior.manifest
+        return {
+            "name": prior.name,
+            "version": manifest["version"],
+            "tasks": len(manifest["tasks"]),
+            "traces": manifest["traces"],
+        }
+
+    def _seconds_left(self) -> float | None:
+        if self.time_limit_seconds is None:
+            return None
+        return max(0.0, self.time_limit_seconds - (time.monotonic() - self.began))
 
 
 class _RecordingBar:
@@ -203,11 +298,27 @@ class _RecordingBar:
             )
 
 
-def _report_problems(summary: RecordingSummary) -> None:
+class _StepBars(contextlib.ExitStack):
+    """Shows one bar after the other, as the fitting goes from one thing to the next."""
+
+    _what = ""
+    _shown_steps = 0
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """Show that so many steps of something are done."""
+        if what != self._what:
+            self.pop_all().close()
+            self._what, self._shown_steps = what, 0
+            self._advance = self.enter_context(progress_bar(what.capitalize(), total))
+        self._advance(done - self._shown_steps)
+        self._shown_steps = done
+
+
+def _report(summary: RecordingSummary) -> None:
     """Name the tasks that could not be recorded; without any that could, give up.
 
     Raises:
-        TaskError: If no run was recorded now or before.
+        TaskError: If no run was recorded now or before, and none is left.
     """
     problems = [f"{task}: {problem}" for task, problem in summary.problems.items()]
     if problems and not summary.recorded + summary.skipped + summary.left:
@@ -226,12 +337,28 @@ def _render(answer: dict[str, Any]) -> Any:
 
     table = Table("", "", show_header=False, box=None)
     table.add_row("store", answer["store"])
-    traces = answer["traces"]
+    for stage, add_rows in (("traces", _add_traces), ("init", _add_init), ("prior", _add_prior)):
+        if stage in answer:
+            add_rows(table, answer[stage])
+    if "prior" in answer:
+        table.add_row("prior", f"{answer['out']}")
+    return table
+
+
+def _add_traces(table: Table, traces: dict[str, Any]) -> None:
     statuses = ", ".join(f"{count} {status}" for status, count in traces["statuses"].items())
-    table.add_row("recorded", f"{traces['recorded']}" + (f" ({statuses})" if statuses else ""))
-    table.add_row("stored before", str(traces["skipped"]))
-    table.add_row("left", str(traces["left"]))
+    table.add_row("runs recorded", f"{traces['recorded']}" + (f" ({statuses})" if statuses else ""))
+    table.add_row("stored before", f"{traces['skipped']}")
+    table.add_row("left", f"{traces['left']}")
     if traces["recorded"]:
         table.add_row("seconds per trace", f"{traces['seconds_per_trace']:.1f}")
     table.add_row("seconds in all", f"{traces['wall_seconds']:.0f}")
-    return table
+
+
+def _add_init(table: Table, init: dict[str, Any]) -> None:
+    learned = f"{init['algorithm']}, {init['steps']} steps over {init['tasks']} tasks"
+    table.add_row("initialisation", f"{learned}, {init['train_seconds']:.0f} s")
+
+
+def _add_prior(table: Table, prior: dict[str, Any]) -> None:
+    table.add_row("prior learned from", f"{prior['traces']} traces, {prior['tasks']} tasks")
