@@ -1,0 +1,1 @@
+"""What was learned from traces: which recipe to use on a task that was never seen."""

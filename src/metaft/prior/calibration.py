@@ -1,0 +1,163 @@
+"""Calibration: how far the surrogate is trusted, and how wide an honest interval is.
+
+Everything here is learned from predictions for tasks that were left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from metaft.prior.choice import rank_cells
+from metaft.prior.outlook import Outlook
+from metaft.prior.table import TraceTable
+
+WEIGHTS = (0.25, 0.5, 0.75, 1.0)
+"""Weights of the surrogate that are tried beside 0."""
+
+INTERVAL_LEVEL = 0.9
+
+_NEAR_LEVEL = 0.9  # quantile of the distances that leave-one-out has seen
+_STANDARD_ERRORS = 1.0  # by which a weight must beat best-average
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What leave-one-out allows.
+
+    Attributes:
+        weight: Of the surrogate near the training tasks, in [0, 1].
+        near: Up to this distance to the nearest training task the weight is whole.
+        far: From this distance on it is 0; in between it falls in a straight line.
+        half_width: Of the 90 % interval of a score, in points; infinite below 9 tasks.
+    """
+
+    weight: float
+    near: float
+    far: float
+    half_width: float
+
+    def weight_at(self, distance: float) -> float:
+        """Return the weight of the surrogate for a task at some distance."""
+        if distance <= self.near:
+            return self.weight
+        if distance >= self.far:
+            return 0.0
+        return self.weight * (self.far - distance) / (self.far - self.near)
+
+
+def calibrate(table: TraceTable, outlooks: Sequence[Outlook]) -> Calibration:
+    """Learn from predictions for left-out blocks.
+
+    The surrogate counts only where it (a) predicts the scores of left-out tasks better than
+    the average recipe profile does and (b) chooses recipes that are better than best-average
+    by more than one standard error; else its weight is 0. The interval is conformal: the
+    quantile of the errors for the chosen recipe, each task counting once.
+
+    Args:
+        table: The blocks.
+        outlooks: What was expected of each block by models that had not seen its task.
+
+    Returns:
+        No trust and no interval where there is no block.
+    """
+    if not outlooks:
+        return Calibration(weight=0.0, near=0.0, far=0.0, half_width=math.inf)
+    near = float(np.quantile([outlook.distance for outlook in outlooks], _NEAR_LEVEL))
+    weight = _choose_weight(table, outlooks)
+    calibration = Calibration(weight, near, 2.0 * near, math.inf)
+    errors = [
+        _error_of_choice(table, row, outlook, calibration.weight_at(outlook.distance))
+        for row, outlook in enumerate(outlooks)
+    ]
+    half_width = conformal_half_width(np.abs(errors), tasks_of(table))
+    return Calibration(weight, near, 2.0 * near, half_width)
+
+
+def conformal_half_width(errors: np.ndarray, tasks: Sequence[str]) -> float:
+    """Return the half-width that holds 90 % of the errors of a task not seen before.
+
+    Args:
+        errors: `(blocks,)` absolute errors.
+        tasks: Task of each block; every task counts once, however many blocks it has.
+
+    Returns:
+        Infinity where there are too few tasks (fewer than 9) to promise that.
+
+    Source:
+        Vovk, Gammerman & Shafer (2005), Algorithmic Learning in a Random World; the weights
+        of blocks as in Barber et al. (2023), Conformal prediction beyond exchangeability.
+    """
+    shares = {task: 1.0 / tasks.count(task) for task in tasks}
+    order = np.argsort(errors, kind="stable")
+    reached = np.cumsum([shares[tasks[at]] for at in order])
+    needed = INTERVAL_LEVEL * (len(shares) + 1)
+    enough = np.flatnonzero(reached >= needed - 1e-9)
+    return float(errors[order[enough[0]]]) if len(enough) else math.inf
+
+
+def tasks_of(table: TraceTable) -> list[str]:
+    """Return the task of each block."""
+    return [block.task for block in table.blocks]
+
+
+def recorded_choice(table: TraceTable, row: int, outlook: Outlook, weight: float) -> int:
+    """Return the cell that would be suggested for a block, among those recorded for it."""
+    allowed = np.isfinite(table.test[row])
+    return rank_cells(outlook, table.space, weight=weight, goal="score", allowed=allowed)[0]
+
+
+def per_task(values: Sequence[float] | np.ndarray, tasks: Sequence[str]) -> np.ndarray:
+    """Average the values of blocks over each task's blocks, tasks in order of their names."""
+    known = np.asarray(values, dtype=np.float64)
+    owners = np.asarray(tasks)
+    return np.array([known[owners == task].mean() for task in sorted(set(tasks))])
+
+
+def _choose_weight(table: TraceTable, outlooks: Sequence[Outlook]) -> float:
+    """Return the weight with the largest gain, if that gain is to be believed."""
+    if _skill(table, outlooks) <= 0.0:
+        return 0.0
+
+    def scores(weight: float) -> np.ndarray:
+        chosen = [recorded_choice(table, row, o, weight) for row, o in enumerate(outlooks)]
+        return table.test[np.arange(len(chosen)), chosen]
+
+    gains = {weight: per_task(scores(weight) - scores(0.0), tasks_of(table)) for weight in WEIGHTS}
+    sound = {weight: gain.mean() for weight, gain in gains.items() if _is_believable(gain)}
+    return max(sound, key=lambda weight: sound[weight], default=0.0)
+
+
+def _is_believable(gain: np.ndarray) -> bool:
+    if len(gain) < 2:
+        return False
+    standard_error = gain.std(ddof=1) / math.sqrt(len(gain))
+    return bool(gain.mean() > _STANDARD_ERRORS * standard_error)
+
+
+def _skill(table: TraceTable, outlooks: Sequence[Outlook]) -> float:
+    """Return the share of the average profile's squared error that the surrogate removes.
+
+    Above 0 it says more of left-out tasks than the average does; below, it says less.
+    """
+    before = after = 0.0
+    for row, outlook in enumerate(outlooks):
+        truth = _centred(table, row, table.test[row])
+        before += float(((truth - _centred(table, row, outlook.average)) ** 2).sum())
+        after += float(((truth - _centred(table, row, outlook.surrogate)) ** 2).sum())
+    return 1.0 - after / max(before, 1e-12)
+
+
+def _centred(table: TraceTable, row: int, values: np.ndarray) -> np.ndarray:
+    """Return values of the recorded cells of a block, relative to their mean."""
+    known = values[np.isfinite(table.test[row])]
+    centred: np.ndarray = known - known.mean()
+    return centred
+
+
+def _error_of_choice(table: TraceTable, row: int, outlook: Outlook, weight: float) -> float:
+    chosen = recorded_choice(table, row, outlook, weight)
+    return float(table.test[row, chosen] - outlook.scores(weight)[chosen])

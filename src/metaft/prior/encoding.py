@@ -1,0 +1,58 @@
+"""How a recipe, on a task of a given size, looks to a model: a vector of fixed length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from metaft.recipes import Recipe
+
+RECIPE_INPUTS: tuple[str, ...] = (
+    "log10_learning_rate",
+    "frozen_fraction",
+    "epochs",
+    "log2_batch_size",
+    "weight_decay",
+    "warmup_epochs",
+    "dropout",
+    "is_linear_schedule",
+    "is_linear_probe",
+    "log2_max_length",
+    "log2_steps",
+    "log10_distance",
+)
+"""Inputs in order; `log10_distance` is of learning rate x steps, how far weights may move."""
+
+
+def encode_recipes(recipes: Sequence[Recipe], train_rows: int) -> np.ndarray:
+    """Encode recipes as they would run on so many training rows.
+
+    Returns:
+        `(recipes, inputs)`, see `RECIPE_INPUTS`.
+    """
+    return np.array([_encode(recipe, train_rows) for recipe in recipes], dtype=np.float64)
+
+
+def steps_of(recipe: Recipe, train_rows: int) -> int:
+    """Return the optimiser steps of a run."""
+    return recipe.epochs * math.ceil(train_rows / recipe.batch_size)
+
+
+def _encode(recipe: Recipe, train_rows: int) -> list[float]:
+    steps = steps_of(recipe, train_rows)
+    return [
+        math.log10(recipe.learning_rate),
+        recipe.frozen_fraction,
+        recipe.epochs,
+        math.log2(recipe.batch_size),
+        recipe.weight_decay,
+        recipe.warmup_fraction * recipe.epochs,
+        recipe.dropout,
+        recipe.schedule == "linear",
+        recipe.head_init == "linear_probe",
+        math.log2(recipe.max_length),
+        math.log2(steps),
+        math.log10(recipe.learning_rate * steps),
+    ]

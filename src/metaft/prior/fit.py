@@ -1,0 +1,278 @@
+"""fit_prior: from traces to a prior in a folder, validated."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metaft.errors import PriorError
+from metaft.features.extract import FEATURES
+from metaft.files import sha256_of, shipped_folder, written_beside
+from metaft.prior.calibration import calibrate
+from metaft.prior.described import Described, describe_blocks, frame_from_described
+from metaft.prior.describing import describe_all, target_blocks
+from metaft.prior.manifest import (
+    FEATURES_FILE,
+    INITIALISATION,
+    MANIFEST,
+    PRIOR_SCHEMA,
+    README,
+    TRACES,
+    Manifest,
+)
+from metaft.prior.prior import Prior
+from metaft.prior.readme import render_readme
+from metaft.prior.space import Space
+from metaft.prior.table import Block, TraceTable, tabulate
+from metaft.prior.validate import count_validation_fits, validate
+from metaft.tasks.card import relatives_of
+from metaft.tasks.select import forbidden_in_shipped_priors
+
+if TYPE_CHECKING:
+    from metaft.traces.trace import Trace
+
+OnStep = Callable[[str, int, int], None]
+"""Called with what is being done, the steps done, and the steps in all."""
+
+
+def fit_prior(
+    traces: Sequence[Trace],
+    out: Path,
+    *,
+    targets: Sequence[str] = (),
+    version: str = "0.1.0",
+    offline: bool = False,
+    on_step: OnStep | None = None,
+) -> Prior:
+    """Fit a prior to traces, validate it, and write it to a folder.
+
+    An `init.safetensors` that is in the folder already is kept.
+
+    Args:
+        traces: Runs on tasks that `load_task` still finds.
+        out: Folder to write; its name becomes the prior's. One that exists must hold a prior
+            or an initialisation, or be empty.
+        targets: Datasets whose features are shipped beside those of the training tasks, so
+            that they can be asked for without their data.
+        version: Of the prior.
+        offline: Never ask the hub for tasks and backbones.
+        on_step: Tells how far it is.
+
+    Raises:
+        PriorError: If the traces are too few, of both modalities, or of tasks that must not
+            be in a prior; or the folder holds something else.
+        TaskError, BackboneError: If a task or backbone cannot be loaded.
+    """
+    _check_folder(out)
+    table = tabulate(traces)
+    _check_tasks(table.tasks, targets, is_shipped=is_shipped(out))
+    blocks = [*table.blocks, *target_blocks(targets, table.blocks)]
+    steps = _Steps(on_step, "describing tasks", len(blocks))
+    described = describe_all(
+        blocks,
+        fingerprints={trace.task: trace.task_fingerprint for trace in traces},
+        offline=offline,
+        on_described=lambda _: steps.advance(),
+    )
+    relatives = {task: relatives_of(task) for task in table.tasks}
+    return write_prior(
+        traces,
+        described,
+        out,
+        relatives=relatives,
+        targets=targets,
+        version=version,
+        on_step=on_step,
+    )
+
+
+def write_prior(
+    traces: Sequence[Trace],
+    described: Sequence[Described],
+    out: Path,
+    *,
+    relatives: dict[str, frozenset[str]],
+    targets: Sequence[str] = (),
+    version: str = "0.1.0",
+    on_step: OnStep | None = None,
+) -> Prior:
+    """Validate and write a prior whose features are known already; see `fit_prior`.
+
+    Args:
+        traces: What to fit to; those of blocks that lack recipes are left out.
+        described: Features of every traced block, and of the targets.
+        out: Folder to write.
+        relatives: Training task -> its relatives.
+        targets: Names of those datasets among the described that are no training tasks.
+        version: Of the prior.
+        on_step: Tells how far it is.
+    """
+    from metaft.traces.table import write_parquet
+
+    table = tabulate(traces)
+    kept = [trace for trace in traces if _block_of(trace) in set(table.blocks)]
+    with written_beside(out) as folder:
+        folder.mkdir(parents=True)
+        write_parquet(kept, folder / TRACES)
+        frame_from_described(described).to_parquet(folder / FEATURES_FILE, index=False)
+        if (out / INITIALISATION).is_file():
+            shutil.copy2(out / INITIALISATION, folder / INITIALISATION)
+        steps = _Steps(on_step, "leaving tasks out", count_validation_fits(table.tasks, relatives))
+        figures = _judge(table, described, relatives, steps)
+        facts = _facts_of(kept, table, relatives, targets)
+        manifest = Manifest(
+            {
+                "schema": PRIOR_SCHEMA,
+                "name": out.resolve().name,
+                "version": version,
+                **facts,
+                "files": _hashes(folder),
+                **figures,
+            }
+        )
+        manifest.write(folder)
+        (folder / README).write_text(render_readme(Manifest.read(folder)), encoding="utf-8")
+    return Prior.load(out)
+
+
+def is_shipped(folder: Path) -> bool:
+    """Say whether a prior's folder is among those that ship with metaft."""
+    return folder.resolve().parent == shipped_folder("priors").resolve()
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse to replace a folder that holds something other than a prior."""
+    if not out.exists():
+        return
+    own = {MANIFEST, TRACES, FEATURES_FILE, INITIALISATION, README}
+    foreign = [out] if out.is_file() else [path for path in out.iterdir() if path.name not in own]
+    if foreign:
+        raise PriorError(
+            f"{out} holds {foreign[0].name}, which is no part of a prior and would be lost",
+            "Give --out a folder that is new, empty or a prior",
+        )
+
+
+def _check_tasks(tasks: Sequence[str], targets: Sequence[str], *, is_shipped: bool) -> None:
+    seen = sorted(set(tasks) & set(targets))
+    if seen:
+        raise PriorError(
+            f"{seen[0]!r} is both a target and a training task",
+            "Take it out of --targets, or out of the traces",
+        )
+    forbidden = [task for task in tasks if forbidden_in_shipped_priors(task)]
+    if is_shipped and forbidden:
+        raise PriorError(
+            f"{forbidden[0]!r} is a target or shares texts with one, so a shipped prior must not "
+            "learn from it",
+            "Leave its traces out, or write the prior elsewhere",
+        )
+
+
+def _judge(
+    table: TraceTable,
+    described: Sequence[Described],
+    relatives: dict[str, frozenset[str]],
+    steps: _Steps,
+) -> dict[str, Any]:
+    rows = describe_blocks(table.blocks, described)
+    figures, left_out = validate(table, rows, relatives, on_fit=steps.advance)
+    seen = table.take([left.row for left in left_out])
+    calibration = calibrate(seen, [left.outlook for left in left_out])
+    return {"calibration": dataclasses.asdict(calibration), "validation": figures}
+
+
+def _facts_of(
+    traces: Sequence[Trace],
+    table: TraceTable,
+    relatives: dict[str, frozenset[str]],
+    targets: Sequence[str],
+) -> dict[str, Any]:
+    fingerprints = {trace.backbone: trace.backbone_fingerprint for trace in traces}
+    modalities = {_modality_of(trace) for trace in traces}
+    if len(modalities) > 1:
+        raise PriorError(
+            "the traces are of texts and of images; a prior knows one of the two",
+            "Fit one prior to each",
+        )
+    newest = max(traces, key=lambda trace: trace.created_at)
+    return {
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "metaft_version": version_of("metaft"),
+        "modality": modalities.pop(),
+        "backbones": [{"identity": i, "fingerprint": f} for i, f in sorted(fingerprints.items())],
+        "train_rows": sorted({block.train_rows for block in table.blocks}),
+        "space": _describe_space(table.space),
+        "metrics": sorted({trace.metric for trace in traces}),
+        "features": list(FEATURES),
+        "tasks": [_describe_task(task, traces, relatives) for task in table.tasks],
+        "targets": sorted(targets),
+        "traces": len(traces),
+        "left_out": [dataclasses.asdict(block) for block in table.left_out],
+        "machine": {
+            "cpu_model": newest.environment.cpu_model,
+            "gpu_name": newest.environment.gpu_name,
+            "threads": newest.environment.threads,
+            "precision": newest.precision,
+        },
+    }
+
+
+def _describe_task(
+    task: str, traces: Sequence[Trace], relatives: dict[str, frozenset[str]]
+) -> dict[str, Any]:
+    own = [trace for trace in traces if trace.task == task]
+    return {
+        "name": task,
+        "fingerprint": own[0].task_fingerprint,
+        "kind": own[0].kind,
+        "metric": own[0].metric,
+        "relatives": sorted(relatives.get(task, ())),
+        "traces": len(own),
+    }
+
+
+def _describe_space(space: Space) -> dict[str, Any]:
+    """Return the values that each field of a recipe takes."""
+    fields = [cell.to_mapping() for cell in space.cells]
+    varied = {name: list(dict.fromkeys(f[name] for f in fields)) for name in fields[0]}
+    derived = ("warmup_fraction", "seed")  # set by the budget and by the run
+    return {
+        "recipes": len(set(space.families.tolist())),
+        "cells": len(space),
+        "fields": {
+            name: sorted(v) for name, v in varied.items() if len(v) > 1 and name not in derived
+        },
+    }
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    names = (TRACES, FEATURES_FILE, INITIALISATION)
+    return {name: sha256_of(folder / name) for name in names if (folder / name).is_file()}
+
+
+def _block_of(trace: Trace) -> Block:
+    return Block(trace.task, trace.backbone, trace.train_rows)
+
+
+def _modality_of(trace: Trace) -> str:
+    return "image" if trace.kind == "image_classification" else "text"
+
+
+class _Steps:
+    """Counts steps for whoever wants to know."""
+
+    def __init__(self, on_step: OnStep | None, what: str, total: int) -> None:
+        self._on_step, self._what, self._total = on_step, what, total
+        self._done = 0
+
+    def advance(self) -> None:
+        """Count one step."""
+        self._done += 1
+        if self._on_step:
+            self._on_step(self._what, self._done, self._total)

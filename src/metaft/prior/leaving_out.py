@@ -1,0 +1,174 @@
+"""Leaving out: what models expect of tasks that they, and whatever is tuned with them, never saw.
+
+Leaving one task out means its relatives, too. To tune inside such a fold, other tasks must
+be left out of it as well; one fit per *pair* of task groups serves the tuning of both, so
+nothing is fitted once per task and tuning step.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from metaft.prior.calibration import Calibration, calibrate
+from metaft.prior.described import Described
+from metaft.prior.outlook import OutcomeModels, Outlook
+from metaft.prior.table import TraceTable
+
+MOST_GROUPS = 10
+"""Tuning inside a fold leaves out groups of tasks; up to this many tasks a group is one task."""
+
+OnFit = Callable[[], None]
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """One block, seen by models that had not seen its task.
+
+    Attributes:
+        row: Number of the block in the table.
+        models: Fitted without the task and its relatives.
+        outlook: What they expect of it.
+        calibration: Learned without them likewise.
+    """
+
+    row: int
+    models: OutcomeModels
+    outlook: Outlook
+    calibration: Calibration
+
+
+@dataclass(frozen=True, eq=False)
+class _World:
+    """All blocks, and who is related to whom."""
+
+    table: TraceTable
+    rows: Sequence[Described]
+    relatives: Mapping[str, frozenset[str]]
+
+    def fit_without(self, tasks: Iterable[str]) -> OutcomeModels | None:
+        """Fit without some tasks and their relatives; None where nothing is left."""
+        kept = self.blocks_without(tasks)
+        if not kept:
+            return None
+        return OutcomeModels.fit(self.table.take(kept), [self.rows[at] for at in kept])
+
+    def blocks_without(self, tasks: Iterable[str]) -> list[int]:
+        """Return the blocks of all tasks but some and their relatives."""
+        gone = with_relatives(tasks, self.relatives)
+        return [at for at, block in enumerate(self.table.blocks) if block.task not in gone]
+
+    def blocks_of(self, tasks: Iterable[str]) -> list[int]:
+        """Return the blocks of some tasks."""
+        wanted = set(tasks)
+        return [at for at, block in enumerate(self.table.blocks) if block.task in wanted]
+
+
+def leave_each_out(
+    table: TraceTable,
+    rows: Sequence[Described],
+    relatives: Mapping[str, frozenset[str]],
+    *,
+    on_fit: OnFit | None = None,
+) -> list[LeftOut]:
+    """Leave out every task in turn.
+
+    Args:
+        table: All blocks.
+        rows: Their descriptions, in the same order.
+        relatives: Task -> its relatives.
+        on_fit: Called after every fit, `count_fits` times at most.
+
+    Returns:
+        One per block, in the order of the blocks; blocks of a task without which nothing
+        would be left are missing.
+    """
+    world = _World(table, rows, relatives)
+    groups = group_tasks(table.tasks, relatives)
+    pairs = _look_pairwise(world, groups, on_fit)
+    found = []
+    for task in table.tasks:
+        models = world.fit_without([task])
+        _tell(on_fit)
+        if models is None:
+            continue
+        calibration = _calibrate_without(world, task, groups, pairs)
+        for at in world.blocks_of([task]):
+            found.append(LeftOut(at, models, models.look_at(rows[at]), calibration))
+    return sorted(found, key=lambda left: left.row)
+
+
+def count_fits(tasks: Sequence[str], relatives: Mapping[str, frozenset[str]]) -> int:
+    """Return how many fits `leave_each_out` makes."""
+    groups = len(group_tasks(tasks, relatives))
+    return groups + groups * (groups - 1) // 2 + len(tasks)
+
+
+def with_relatives(tasks: Iterable[str], relatives: Mapping[str, frozenset[str]]) -> set[str]:
+    """Return tasks and everything that is related to one of them."""
+    named = set(tasks)
+    return named.union(*(relatives.get(task, frozenset()) for task in named))
+
+
+def group_tasks(
+    tasks: Sequence[str], relatives: Mapping[str, frozenset[str]]
+) -> list[tuple[str, ...]]:
+    """Spread tasks over groups of like size, relatives together where they fit.
+
+    Args:
+        tasks: Sorted names.
+        relatives: Task -> its relatives.
+
+    Returns:
+        At most `MOST_GROUPS` groups; every task is in one.
+    """
+    count = min(MOST_GROUPS, len(tasks))
+    most = -(-len(tasks) // count)
+    groups: list[list[str]] = [[] for _ in range(count)]
+    for task in tasks:
+        related = relatives.get(task, frozenset())
+        open_groups = [group for group in groups if len(group) < most]
+        kin = [sum(other in related for other in group) for group in open_groups]
+        sizes = [len(group) for group in open_groups]
+        best = max(range(len(open_groups)), key=lambda at: (kin[at], -sizes[at]))
+        open_groups[best].append(task)
+    return [tuple(group) for group in groups if group]
+
+
+_Seen = dict[tuple[int, int], dict[int, Outlook]]
+
+
+def _look_pairwise(world: _World, groups: Sequence[tuple[str, ...]], on_fit: OnFit | None) -> _Seen:
+    """Return (group, group) -> block of either -> what models without both expect of it."""
+    seen: _Seen = {}
+    for one, other in itertools.combinations_with_replacement(range(len(groups)), 2):
+        left_out = {*groups[one], *groups[other]}
+        models = world.fit_without(left_out)
+        _tell(on_fit)
+        if models is not None:
+            blocks = world.blocks_of(left_out)
+            looks = {at: models.look_at(world.rows[at]) for at in blocks}
+            seen[one, other] = seen[other, one] = looks
+    return seen
+
+
+def _calibrate_without(
+    world: _World, task: str, groups: Sequence[tuple[str, ...]], pairs: _Seen
+) -> Calibration:
+    """Learn how far to trust models, from tasks other than one and its relatives."""
+    group_of = {name: at for at, group in enumerate(groups) for name in group}
+    own = group_of[task]
+    looks = {
+        at: pairs[own, group_of[world.table.blocks[at].task]][at]
+        for at in world.blocks_without([task])
+        if (own, group_of[world.table.blocks[at].task]) in pairs
+    }
+    return calibrate(world.table.take(np.array(list(looks), dtype=int)), list(looks.values()))
+
+
+def _tell(on_fit: OnFit | None) -> None:
+    if on_fit:
+        on_fit()

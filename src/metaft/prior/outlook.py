@@ -1,0 +1,100 @@
+"""Outlook: everything that is expected of every cell on one task; OutcomeModels give it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from metaft.prior.costs import CostModel
+from metaft.prior.described import Described
+from metaft.prior.failures import FailureModel
+from metaft.prior.scores import ScoreModel
+from metaft.prior.space import Space
+from metaft.prior.table import TraceTable
+
+
+@dataclass(frozen=True, eq=False)
+class Outlook:
+    """What is expected of every cell on one task; arrays are `(cells,)`.
+
+    Attributes:
+        average: Points relative to the task's mean, as the alike training blocks had them.
+        surrogate: The same, as the forest expects it from the features.
+        level: Expected score on the plateau, in points.
+        plateau: Numbers of the cells that are best on average.
+        training_seconds: Of the training steps alone.
+        run_seconds: Of the whole run.
+        peak_memory_mib: Of the run.
+        failure: Probability that the run fails.
+        distances: Training task -> distance, nearest first.
+    """
+
+    average: np.ndarray
+    surrogate: np.ndarray
+    level: float
+    plateau: np.ndarray
+    training_seconds: np.ndarray
+    run_seconds: np.ndarray
+    peak_memory_mib: np.ndarray
+    failure: np.ndarray
+    distances: Mapping[str, float]
+
+    @property
+    def distance(self) -> float:
+        """Return the distance to the nearest training task."""
+        return min(self.distances.values())
+
+    def effects(self, weight: float) -> np.ndarray:
+        """Return weight x surrogate + (1 - weight) x average, in points `(cells,)`."""
+        if weight == 0.0:
+            return self.average
+        return weight * self.surrogate + (1.0 - weight) * self.average
+
+    def scores(self, weight: float) -> np.ndarray:
+        """Return expected scores `(cells,)` in points."""
+        effects = self.effects(weight)
+        return self.level + effects - effects[self.plateau].mean()
+
+
+@dataclass(frozen=True, eq=False)
+class OutcomeModels:
+    """The models of score, failure and cost, fitted to the same training blocks."""
+
+    scores: ScoreModel
+    failures: FailureModel
+    costs: CostModel
+
+    @classmethod
+    def fit(cls, table: TraceTable, rows: Sequence[Described]) -> OutcomeModels:
+        """Fit every model to the training blocks.
+
+        Args:
+            table: The training blocks alone.
+            rows: Their descriptions, in the same order.
+        """
+        return cls(
+            scores=ScoreModel.fit(table, rows),
+            failures=FailureModel.fit(table, rows),
+            costs=CostModel.fit(table, rows),
+        )
+
+    @property
+    def space(self) -> Space:
+        """Return the cells."""
+        return self.scores.space
+
+    def look_at(self, row: Described) -> Outlook:
+        """Return what is expected on a task."""
+        return Outlook(
+            average=self.scores.average(row),
+            surrogate=self.scores.surrogate(row),
+            level=self.scores.score_level(row),
+            plateau=self.scores.plateau,
+            training_seconds=self.costs.training_seconds(row),
+            run_seconds=self.costs.run_seconds(row),
+            peak_memory_mib=self.costs.peak_memory_mib(row),
+            failure=self.failures.probabilities(row),
+            distances=self.scores.distances(row),
+        )

@@ -1,0 +1,145 @@
+"""Prior: a folder of data from which suggestions are made; no code, no pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metaft.errors import PriorError
+from metaft.files import sha256_of, shipped_folder
+from metaft.prior.manifest import INITIALISATION, MANIFEST, TRACES, Manifest
+
+if TYPE_CHECKING:
+    from metaft.backbones.backbone import Backbone
+    from metaft.prior.fitted import FittedPrior
+    from metaft.traces.trace import Trace
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What was learned from traces, as it lies in a folder.
+
+    Attributes:
+        folder: Holds `prior.json`, `traces.parquet`, `features.parquet`, `README.md`, and
+            `init.safetensors` where an initialisation was meta-learned.
+        manifest: What `prior.json` says.
+    """
+
+    folder: Path
+    manifest: Manifest
+
+    @classmethod
+    def load(cls, name: str | Path | None = None) -> Prior:
+        """Open a prior.
+
+        Args:
+            name: A shipped prior, or a folder; None takes the newest shipped one.
+
+        Raises:
+            PriorError: If it is missing, incomplete, changed, or of a newer schema.
+        """
+        if name is None:
+            return newest_prior()
+        folder = _find(str(name))
+        prior = cls(folder, Manifest.read(folder))
+        prior._check_files()
+        return prior
+
+    @property
+    def name(self) -> str:
+        """Return its name."""
+        return str(self.manifest["name"])
+
+    @cached_property
+    def fitted(self) -> FittedPrior:
+        """Return the models, from the cache or fitted anew in seconds."""
+        from metaft.prior.fitted import load_or_fit
+
+        return load_or_fit(self)
+
+    def read_traces(self) -> list[Trace]:
+        """Read the traces it was fitted to."""
+        from metaft.traces.table import read_parquet
+
+        return read_parquet(self.folder / TRACES)
+
+    def apply_initialisation(self, backbone: Backbone) -> None:
+        """Move a backbone's weights to the meta-learned initialisation, in place.
+
+        Raises:
+            PriorError: If the prior has none, or one of another backbone.
+        """
+        from metaft.metalearning.initialisation import apply_initialisation, load_initialisation
+
+        path = self.folder / INITIALISATION
+        if not path.is_file():
+            raise PriorError(
+                f"the prior {self.name!r} holds no meta-learned initialisation",
+                "Start from the pretrained weights, or train one with "
+                "metaft meta-train --stages init",
+            )
+        apply_initialisation(backbone, load_initialisation(path))
+
+    def _check_files(self) -> None:
+        """Refuse a prior whose data are not those that its figures were computed from."""
+        for name, recorded in self.manifest["files"].items():
+            path = self.folder / name
+            if not path.is_file():
+                raise PriorError(
+                    f"the prior {self.name!r} lacks its file {path}",
+                    "Restore it, or fit the prior again with metaft prior fit",
+                )
+            if sha256_of(path) != recorded:
+                raise PriorError(
+                    f"{path} is not the file that the prior {self.name!r} was made from: its "
+                    f"SHA-256 is not {recorded}",
+                    "Restore it, or fit the prior again with metaft prior fit",
+                )
+
+
+def shipped_priors() -> list[Prior]:
+    """Return the priors that ship with metaft, newest first."""
+    folders = sorted(path.parent for path in shipped_folder("priors").glob(f"*/{MANIFEST}"))
+    priors = [Prior(folder, Manifest.read(folder)) for folder in folders]
+    return sorted(priors, key=lambda prior: prior.manifest["created_at"], reverse=True)
+
+
+def newest_prior(modality: str | None = None, backbone: str | None = None) -> Prior:
+    """Return the newest shipped prior, of those that know the backbone where some do.
+
+    Args:
+        modality: `text` or `image`; None for any.
+        backbone: Identity of a backbone that it should have traces of.
+
+    Raises:
+        PriorError: If none is shipped for the modality.
+    """
+    fitting = [p for p in shipped_priors() if modality in (None, p.manifest["modality"])]
+    if not fitting:
+        raise PriorError(
+            f"no prior for {modality}s ships with metaft" if modality else "metaft ships no prior",
+            "Name one with --prior, or make one with metaft meta-train",
+        )
+    knowing = [prior for prior in fitting if backbone in prior.manifest.backbones]
+    return Prior.load((knowing or fitting)[0].folder)
+
+
+def _find(name: str) -> Path:
+    """Return the folder of a prior, given as a path or by a shipped one's name."""
+    if Path(name).is_dir():
+        return Path(name)
+    shipped = shipped_folder("priors") / name
+    if name and Path(name).name == name and shipped.is_dir():
+        return shipped
+    raise PriorError(
+        f"{name!r} is neither a folder nor a shipped prior; shipped are "
+        f"{_listed([prior.name for prior in shipped_priors()])}",
+        "Correct --prior, or make one with metaft meta-train",
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if names else "none"

@@ -1,0 +1,143 @@
+"""suggest: ask a prior about a task whose features are known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from metaft.errors import PriorError
+from metaft.prior.calibration import Calibration
+from metaft.prior.choice import GOALS, NO_LIMITS, Goal, Limits, rank_cells
+from metaft.prior.described import Described
+from metaft.prior.manifest import Manifest
+from metaft.prior.outlook import Outlook
+from metaft.prior.prior import Prior
+from metaft.prior.suggestion import NearTask, Prediction, RankedRecipe, Suggestion
+
+NEAREST_TASKS = 5
+
+_SIZE_TOLERANCE = 0.5  # log2 of the ratio of two train sizes that count as the same
+
+
+def suggest(
+    prior: Prior,
+    row: Described,
+    *,
+    goal: Goal = "score",
+    limits: Limits = NO_LIMITS,
+    top: int = 1,
+    dataset: str | None = None,
+    notes: Iterable[str] = (),
+) -> Suggestion:
+    """Suggest a recipe.
+
+    Args:
+        prior: What to ask.
+        row: The features of the task on its backbone; its `train_rows` are those of the run.
+        goal: `score`, or `cost`: the cheapest recipe that is expected to be no worse than
+            plain.
+        limits: What a run may take.
+        top: Recipes wanted, >= 1; the ones after the first are alternatives.
+        dataset: What the user called it; by default the task's name.
+        notes: What the caller already had to fall back on.
+
+    Raises:
+        PriorError: For an unknown goal, or where nothing fits the limits.
+    """
+    if goal not in GOALS:
+        raise PriorError(f"goal is {goal!r}; allowed are {', '.join(GOALS)}", "Correct --goal")
+    models, calibration = prior.fitted.models, prior.manifest.calibration
+    outlook = models.look_at(row)
+    weight = calibration.weight_at(outlook.distance)
+    allowed = limits.allow(outlook)
+    order = rank_cells(outlook, models.space, weight=weight, goal=goal, allowed=allowed)
+    ranked = [
+        RankedRecipe(models.space.cells[cell], _predict(outlook, weight, calibration, cell, row))
+        for cell in order[:top]
+    ]
+    fallbacks = [*notes, *_fallbacks(prior.manifest, row, outlook, calibration)]
+    nearest = list(outlook.distances.items())[:NEAREST_TASKS]
+    return Suggestion(
+        dataset=dataset or row.task,
+        backbone=row.backbone,
+        prior=prior.manifest.label,
+        train_rows=row.train_rows,
+        recipe=ranked[0].recipe,
+        predicted=ranked[0].predicted,
+        nearest_tasks=tuple(NearTask(task, distance) for task, distance in nearest),
+        seen_in_training=prior.manifest.has_seen(row.task, row.fingerprint),
+        fallback="; ".join(fallbacks) or None,
+        alternatives=tuple(ranked[1:]),
+    )
+
+
+def _predict(
+    outlook: Outlook, weight: float, calibration: Calibration, cell: int, row: Described
+) -> Prediction:
+    lowest = -100.0 if row.kind == "regression" else 0.0  # a correlation may be negative
+    points = float(outlook.scores(weight)[cell])
+    bounds = (points, points - calibration.half_width, points + calibration.half_width)
+    score, low, high = (float(np.clip(value, lowest, 100.0)) / 100.0 for value in bounds)
+    return Prediction(
+        metric=row.metric,
+        score=score,
+        low=low,
+        high=high,
+        train_seconds=float(outlook.run_seconds[cell]),
+        peak_memory_mib=float(outlook.peak_memory_mib[cell]),
+        failure_probability=float(outlook.failure[cell]),
+    )
+
+
+def _fallbacks(
+    manifest: Manifest, row: Described, outlook: Outlook, calibration: Calibration
+) -> list[str]:
+    """Say what the prior had to do without."""
+    said = [*_unlike_recorded(manifest, row), *_untrusted(outlook, calibration)]
+    if math.isinf(calibration.half_width):
+        said.append(
+            f"{len(manifest['tasks'])} training tasks are too few for a 90 % interval, so it is "
+            "the whole range"
+        )
+    return said
+
+
+def _unlike_recorded(manifest: Manifest, row: Described) -> list[str]:
+    """Say in what the asked run differs from every recorded one."""
+    said = []
+    if row.backbone not in manifest.backbones:
+        said.append(
+            f"nothing was recorded on {row.backbone}; recipes are ranked by what they did on "
+            f"{', '.join(manifest.backbones)}"
+        )
+    sizes = manifest["train_rows"]
+    nearest = min(sizes, key=lambda size: abs(math.log2(size / row.train_rows)))
+    if abs(math.log2(nearest / row.train_rows)) > _SIZE_TOLERANCE:
+        said.append(
+            f"asked for {row.train_rows:,} training rows, the nearest recorded are {nearest:,}"
+        )
+    if row.kind not in manifest.kinds:
+        said.append(
+            f"no training task is of the kind {row.kind}; recorded are "
+            f"{', '.join(sorted(manifest.kinds))}"
+        )
+    return said
+
+
+def _untrusted(outlook: Outlook, calibration: Calibration) -> list[str]:
+    """Say where the best-average recipe stands in for the model."""
+    if calibration.weight == 0.0:
+        return [
+            "on left-out tasks the model chose no better than the best-average recipe, so "
+            "recipes are ranked by their average over the training tasks"
+        ]
+    weight = calibration.weight_at(outlook.distance)
+    if weight == calibration.weight:
+        return []
+    return [
+        f"the nearest training task is {outlook.distance:.1f} deviations away, farther than "
+        f"left-out tasks were ({calibration.near:.1f}), so the model counts for "
+        f"{weight:.0%} and the average over the training tasks for the rest"
+    ]

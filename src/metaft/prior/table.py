@@ -1,0 +1,199 @@
+"""TraceTable: what the traces say, one row per block and one column per cell.
+
+A *block* is one task at one size on one backbone. A *cell* is a recipe with its epoch budget:
+the curve of a run with a constant schedule fills the cells of every smaller budget, too. The
+score of a cell is that of the model the run returns, the one after the epoch that is best on
+the validation rows; so a longer budget is never a free look at the test rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from metaft.errors import PriorError
+from metaft.prior.space import Space, cuts_of, without_seed
+from metaft.recipes import Recipe
+from metaft.traces.trace import Trace
+
+MEASURES = (
+    "test",
+    "validation",
+    "half_a",
+    "half_b",
+    "train_seconds",
+    "run_seconds",
+    "peak_memory_mib",
+    "failed",
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Block:
+    """One task at one size on one backbone."""
+
+    task: str
+    backbone: str
+    train_rows: int
+
+
+@dataclass(frozen=True, eq=False)
+class TraceTable:
+    """What the traces say; every array is `(blocks, cells)`, NaN where nothing was recorded.
+
+    Attributes:
+        blocks: Its rows.
+        space: Its columns.
+        test, validation, half_a, half_b: Mean primary score over the seeds, in points (100
+            is perfect), on the test rows, the validation rows and two halves of the test rows.
+        train_seconds: Time of the training steps, were the core not shared with others.
+        run_seconds: The same with encoding the rows and the pass through frozen blocks.
+        peak_memory_mib: Peak memory of the run.
+        failed: Share of the seeds whose run had failed by then.
+        left_out: Blocks without some recipe that others like them have, so not in the table.
+    """
+
+    blocks: tuple[Block, ...]
+    space: Space
+    test: np.ndarray
+    validation: np.ndarray
+    half_a: np.ndarray
+    half_b: np.ndarray
+    train_seconds: np.ndarray
+    run_seconds: np.ndarray
+    peak_memory_mib: np.ndarray
+    failed: np.ndarray
+    left_out: tuple[Block, ...] = ()
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Return the names of the tasks, sorted."""
+        return tuple(sorted({block.task for block in self.blocks}))
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> TraceTable:
+        """Return the table of some blocks."""
+        chosen = {name: getattr(self, name)[rows] for name in MEASURES}
+        return dataclasses.replace(self, blocks=tuple(self.blocks[at] for at in rows), **chosen)
+
+
+def tabulate(traces: Iterable[Trace]) -> TraceTable:
+    """Lay traces out as a table.
+
+    Args:
+        traces: Runs, scored on the test rows after every epoch.
+
+    Raises:
+        PriorError: If no two recipes were recorded on the same block.
+    """
+    runs: dict[Block, dict[Recipe, list[_Run]]] = defaultdict(lambda: defaultdict(list))
+    for trace in traces:
+        block = Block(trace.task, trace.backbone, trace.train_rows)
+        runs[block][without_seed(trace.recipe)].append(_Run(trace))
+    complete = {block: recipes for block, recipes in runs.items() if len(recipes) > 1}
+    left_out = _incomplete(complete)
+    kept = sorted(set(complete) - set(left_out))
+    if not kept:
+        raise PriorError(
+            f"the {sum(map(len, runs.values()))} recorded recipes are too few to learn from: no "
+            "task has two of them",
+            "Record more with metaft meta-train --stages traces --recipes 12",
+        )
+    space = Space.of({recipe for block in kept for recipe in complete[block]})
+    columns = {cell: at for at, cell in enumerate(space.cells)}
+    arrays = {name: np.full((len(kept), len(columns)), np.nan) for name in MEASURES}
+    for row, block in enumerate(kept):
+        for cell, values in _measure(complete[block]).items():
+            for name, value in values.items():
+                arrays[name][row, columns[cell]] = value
+    return TraceTable(blocks=tuple(kept), space=space, left_out=tuple(left_out), **arrays)
+
+
+class _Run:
+    """One trace, read at any epoch budget."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        metric, curve = trace.metric, trace.curve
+        self.validation = [_points(record.validation.get(metric)) for record in curve]
+        self.test = [_points(record.test.get(metric)) for record in curve]
+        self.halves = [record.test_halves or (None, None) for record in curve]
+        busy = _busy_share(trace)
+        self.seconds = np.cumsum([busy * record.train_seconds for record in curve]).tolist()
+        self.seconds_before = busy * (trace.prefix_seconds or 0.0)
+
+    @property
+    def lowest(self) -> float:
+        """Return the worst test score of the curve; NaN without one."""
+        return min(self.test, default=math.nan)
+
+    def at(self, epochs: int, guess: float) -> dict[str, float]:
+        """Return the measures at a budget; `guess` is the score of a run without an epoch."""
+        done = min(epochs, len(self.validation))
+        failed = self.trace.status != "ok" and (done < epochs or done == 0)
+        seconds = self.seconds[done - 1] if done and not failed else math.nan
+        measures = {
+            "train_seconds": seconds,
+            "run_seconds": seconds + self.seconds_before,
+            "peak_memory_mib": self.trace.costs.peak_memory_mib,
+            "failed": float(failed),
+        }
+        if not done:
+            scores = dict.fromkeys(("test", "validation", "half_a", "half_b"), guess)
+            return measures | scores
+        best = int(np.argmax(self.validation[:done]))
+        return measures | {
+            "test": self.test[best],
+            "validation": self.validation[best],
+            "half_a": _points(self.halves[best][0]),
+            "half_b": _points(self.halves[best][1]),
+        }
+
+
+def _busy_share(trace: Trace) -> float:
+    """Return the share of the wall time that a one-thread worker had its core for itself."""
+    costs = trace.costs
+    if trace.device != "cpu" or not costs.wall_seconds > 0:
+        return 1.0
+    return min(1.0, costs.cpu_seconds / costs.wall_seconds)
+
+
+def _points(score: float | None) -> float:
+    """Return points: NaN where nothing was scored, 0 for a correlation that is not defined."""
+    if score is None:
+        return math.nan
+    return 100.0 * score if math.isfinite(score) else 0.0
+
+
+def _incomplete(runs: Mapping[Block, Mapping[Recipe, object]]) -> list[Block]:
+    """Return the blocks without a recipe that most blocks of their backbone and size have."""
+    groups: dict[tuple[str, int], list[Block]] = defaultdict(list)
+    for block in runs:
+        groups[block.backbone, round(math.log2(block.train_rows))].append(block)
+    incomplete = []
+    for blocks in groups.values():
+        every = {recipe for block in blocks for recipe in runs[block]}
+        usual = {r for r in every if 2 * sum(r in runs[b] for b in blocks) > len(blocks)}
+        incomplete += [block for block in blocks if not usual <= set(runs[block])]
+    return sorted(incomplete)
+
+
+def _measure(recipes: Mapping[Recipe, Sequence[_Run]]) -> dict[Recipe, dict[str, float]]:
+    """Return the measures of every cell of a block, averaged over the seeds."""
+    guess = float(np.nanmin([run.lowest for runs in recipes.values() for run in runs] + [math.inf]))
+    guess = guess if math.isfinite(guess) else 0.0
+    found: dict[Recipe, list[dict[str, float]]] = defaultdict(list)
+    for recipe, runs in recipes.items():
+        for cell in cuts_of(recipe):
+            found[cell] += [run.at(cell.epochs, guess) for run in runs]
+    return {cell: _mean(measures) for cell, measures in found.items()}
+
+
+def _mean(measures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Average over the seeds, leaving out what is unknown."""
+    known = {name: [m[name] for m in measures if not math.isnan(m[name])] for name in MEASURES}
+    return {name: float(np.mean(v)) if v else math.nan for name, v in known.items()}
