@@ -148,6 +148,34 @@ def test_cuts_of_one_seed_are_the_same_and_of_two_differ() -> None:
     assert cut_test(split, 3)[1].texts != cut_test(split, 4)[1].texts
 
 
+def _pairs(rows: list[tuple[str, str]]) -> Split:
+    texts, pairs = zip(*rows, strict=True)
+    return Split(np.arange(len(rows)) % 2, texts=texts, text_pairs=pairs)
+
+
+def test_pairs_that_share_a_text_stay_together() -> None:
+    rows = [(f"premise {n // 3}", f"hypothesis {n}") for n in range(60)]
+    rows += [(f"hypothesis {n}", f"premise {n // 3} ") for n in range(60, 90)]
+    train, test = cut_test(_pairs(rows))
+    texts = [
+        {
+            " ".join(text.split())
+            for column in (part.texts, part.text_pairs)
+            for text in column or ()
+        }
+        for part in (train, test)
+    ]
+    assert not texts[0] & texts[1]
+    assert 15 <= len(test) <= 21
+
+
+def test_pairs_in_one_long_chain_are_cut_between_equal_pairs() -> None:
+    rows = [(f"text {n}", f"text {n + 1}") for n in range(50)] * 2
+    train, test = cut_test(_pairs(rows))
+    assert len(test) == 20
+    assert not set(content_keys(train)) & set(content_keys(test))
+
+
 def test_case_and_white_space_make_no_other_text() -> None:
     split = _split([0, 0, 0], ["A  text ", "a\ntext", "another"])
     keys = content_keys(split)

@@ -28,8 +28,6 @@ from metaft.tasks.task import Kind, Metric, Split, Task
 
 MIN_ROWS = 8
 
-__all__ = ["ColumnNames", "find_dataset", "load_task"]
-
 
 def load_task(
     dataset: str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -47,7 +48,8 @@ def subsample(
 def cut_validation(train: Split, seed: int = 0) -> tuple[Split, Split]:
     """Cut a validation split from the training rows: a fifth, at most 1,000 rows.
 
-    Rows of one text stay together, so no text stands in both.
+    Rows of one text stay together, so no text stands in both; so do pairs that share a text,
+    unless the chain of such pairs is longer than the whole cut.
 
     Args:
         train: At least two rows with different texts.
@@ -61,7 +63,9 @@ def cut_validation(train: Split, seed: int = 0) -> tuple[Split, Split]:
 
 
 def cut_test(train: Split, seed: int = 0) -> tuple[Split, Split]:
-    """Cut a test split from the training rows: a fifth; rows of one text stay together.
+    """Cut a test split from the training rows: a fifth.
+
+    Rows stay together as in `cut_validation`.
 
     Args:
         train: At least two rows with different texts.
@@ -149,18 +153,42 @@ def _first_rows(split: Split, rows: int | None, seed: int) -> Split:
 
 
 def _cut(split: Split, rows: int, seed: int) -> tuple[Split, Split]:
-    """Move about `rows` rows (whole texts, at least one, not all) to a second split."""
-    _, first_rows, group_of = np.unique(
-        np.array(content_keys(split), dtype=object),
-        return_index=True,
-        return_inverse=True,
-    )
+    """Move about `rows` rows (whole groups, at least one, not all) to a second split."""
+    groups = _groups(split, rows)
+    _, first_rows = np.unique(groups, return_index=True)
     order = stratified_order(strata_of(split.labels[first_rows]), seed)
-    group_sizes = np.bincount(group_of)
+    group_sizes = np.bincount(groups)
     before = np.cumsum(group_sizes[order]) - group_sizes[order]
     moved_groups = order[before < max(1, rows)][: len(order) - 1]
-    moved = np.isin(group_of, moved_groups)
+    moved = np.isin(groups, moved_groups)
     return split.take(np.flatnonzero(~moved)), split.take(np.flatnonzero(moved))
+
+
+def _groups(split: Split, largest: int) -> np.ndarray:
+    """Number the groups of rows that a cut must not part.
+
+    Rows of the same text form a group, and so do pairs that share one of their texts; where
+    such a chain of pairs is longer than `largest`, only equal pairs are kept together.
+    """
+    if split.texts and split.text_pairs:
+        chained = _chained_by_texts(split.texts, split.text_pairs)
+        if np.bincount(chained).max() <= max(2, largest):
+            return chained
+    keys = np.array(content_keys(split), dtype=object)
+    return np.unique(keys, return_inverse=True)[1]
+
+
+def _chained_by_texts(texts: Sequence[str], pairs: Sequence[str]) -> np.ndarray:
+    """Give one number to rows that are linked by texts they share, directly or not."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    every = np.array([_normalised(text) for text in (*texts, *pairs)], dtype=object)
+    names, nodes = np.unique(every, return_inverse=True)
+    first, second = nodes[: len(texts)], nodes[len(texts) :]
+    links = coo_array((np.ones(len(texts)), (first, second)), shape=(len(names), len(names)))
+    chain_of_text = connected_components(links, directed=False)[1]
+    return np.unique(chain_of_text[first], return_inverse=True)[1]
 
 
 def _normalised(text: str) -> str:
