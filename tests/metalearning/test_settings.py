@@ -45,11 +45,17 @@ def test_an_unknown_setting_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "rate", "second"),
-    [("reptile", 1.0, False), ("fomaml", 1e-4, False), ("maml", 1e-4, True)],
+    ("algorithm", "inner", "outer", "second"),
+    [("reptile", 1e-2, 1.0, False), ("fomaml", 1e-3, 1e-4, False), ("maml", 1e-3, 1e-4, True)],
 )
-def test_what_an_algorithm_settles(algorithm, rate, second):
+def test_what_an_algorithm_settles(algorithm, inner, outer, second):
     settings = MetaSettings(algorithm=algorithm)
-    assert settings.effective_outer_rate == rate
+    assert settings.effective_inner_rate == inner
+    assert settings.effective_outer_rate == outer
     assert settings.is_second_order is second
-    assert MetaSettings(algorithm=algorithm, outer_rate=0.5).effective_outer_rate == 0.5
+
+
+@pytest.mark.parametrize("algorithm", ["reptile", "fomaml"])
+def test_a_rate_that_is_set_counts(algorithm):
+    settings = MetaSettings(algorithm=algorithm, inner_rate=0.25, outer_rate=0.5)
+    assert (settings.effective_inner_rate, settings.effective_outer_rate) == (0.25, 0.5)

@@ -96,7 +96,7 @@ class MetaAlgorithm(ABC):
         # allow_nograd: without it learn2learn cannot adapt a model with frozen parameters.
         maml = self.library.algorithms.MAML(
             classifier,
-            lr=self.settings.inner_rate,
+            lr=self.settings.effective_inner_rate,
             first_order=self.is_first_order,
             allow_nograd=True,
         )
@@ -180,7 +180,7 @@ class MetaSgd(Maml):
         start["head.weight"] = nn.Parameter(like.new_empty(1, backbone.width))
         start["head.bias"] = nn.Parameter(like.new_empty(1))
         self.rates = {
-            name: nn.Parameter(torch.full_like(value, settings.inner_rate))
+            name: nn.Parameter(torch.full_like(value, settings.effective_inner_rate))
             for name, value in start.items()
         }
         super().__init__(backbone, settings, compute)

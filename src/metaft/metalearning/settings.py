@@ -17,8 +17,9 @@ MetaPrecision = Literal["auto", "fp32", "bf16"]
 SECOND_ORDER: frozenset[str] = frozenset({"maml", "meta-sgd"})
 """Algorithms that differentiate through the inner loop."""
 
-_ADAM_OUTER_RATE = 1e-4
-_REPTILE_OUTER_RATE = 1.0
+_INNER_RATE, _OUTER_RATE = 1e-3, 1e-4
+# Reptile moves by what a few steps of SGD moved: at 1e-3 that is a hundredth of a step of Adam.
+_REPTILE_INNER_RATE, _REPTILE_OUTER_RATE = 1e-2, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class MetaSettings:
         algorithm: `reptile` (Nichol et al. 2018), `fomaml` and `maml` (Finn et al. 2017),
             `meta-sgd` (Li et al. 2017).
         inner_rate: Rate of the plain SGD that adapts to an episode, in (0, 1]; Meta-SGD
-            starts its learned rates there.
+            starts its learned rates there. None takes 1e-3, for Reptile 1e-2.
         outer_rate: Rate of Adam on the meta-gradient, in (0, 1]. For Reptile it is the share
             of the way towards the mean adapted weights instead. None takes 1e-4, for
             Reptile 1.
@@ -51,7 +52,7 @@ class MetaSettings:
     """
 
     algorithm: Algorithm = "reptile"
-    inner_rate: float = 1e-3
+    inner_rate: float | None = None
     outer_rate: float | None = None
     inner_steps: int = 5
     meta_batch_size: int = 4
@@ -85,11 +86,18 @@ class MetaSettings:
         return self.algorithm in SECOND_ORDER
 
     @property
+    def effective_inner_rate(self) -> float:
+        """The inner rate, or the algorithm's own where none is set."""
+        if self.inner_rate is not None:
+            return self.inner_rate
+        return _REPTILE_INNER_RATE if self.algorithm == "reptile" else _INNER_RATE
+
+    @property
     def effective_outer_rate(self) -> float:
         """The outer rate, or the algorithm's own where none is set."""
         if self.outer_rate is not None:
             return self.outer_rate
-        return _REPTILE_OUTER_RATE if self.algorithm == "reptile" else _ADAM_OUTER_RATE
+        return _REPTILE_OUTER_RATE if self.algorithm == "reptile" else _OUTER_RATE
 
     def to_mapping(self) -> dict[str, Any]:
         """Return every field as plain values, in order, for JSON or YAML."""
@@ -139,7 +147,7 @@ _FRACTIONAL = ("inner_rate", "outer_rate", "frozen_fraction")
 
 
 def _check_number(name: str, value: Any, low: float, high: float) -> None:
-    if name == "outer_rate" and value is None:
+    if value is None and name in ("inner_rate", "outer_rate"):
         return
     kinds = int | float if name in _FRACTIONAL else int
     is_number = isinstance(value, kinds) and not isinstance(value, bool)

@@ -210,7 +210,8 @@ class _Training:
         if not math.isfinite(loss):
             raise RunFailedError(
                 f"meta-training diverged: the query loss is {loss} in step "
-                f"{self.progress.step + 1}; lower inner_rate ({self.settings.inner_rate:g}) or "
+                f"{self.progress.step + 1}; lower inner_rate "
+                f"({self.settings.effective_inner_rate:g}) or "
                 f"outer_rate ({self.settings.effective_outer_rate:g})"
             )
         self.algorithm.step()
