@@ -43,39 +43,40 @@ class TraceFactory(Protocol):
 @pytest.fixture(scope="session")
 def make_trace() -> TraceFactory:
     """Return a factory of traces of two epochs on a task of two classes."""
+    return build_trace
 
-    def build(trace_id: str = "0" * 32, **changes: Any) -> Trace:
-        curve = (_record(1, 0.7, 0.5), _record(2, 0.4, 0.75))
-        trace = Trace(
-            trace_id=trace_id,
-            schema=TRACE_SCHEMA,
-            task="tiny",
-            task_fingerprint="f" * 16,
-            kind="classification",
-            metric="accuracy",
-            backbone="tiny-bert",
-            backbone_fingerprint="b" * 16,
-            recipe=Recipe(epochs=2),
-            train_rows=48,
-            seed=0,
-            status="ok",
-            reason="",
-            curve=curve,
-            best_epoch=2,
-            validation=curve[1].validation,
-            test=curve[1].test,
-            costs=Costs(2.5, 2.25, None, 512.0),
-            epochs_to_95_percent=2,
-            precision="fp32",
-            device="cpu",
-            environment=_ENVIRONMENT,
-            created_at="2026-01-01T00:00:00+00:00",
-            overhead_seconds=0.5,
-            prefix_seconds=0.25,
-        )
-        return dataclasses.replace(trace, **changes)
 
-    return build
+def build_trace(trace_id: str = "0" * 32, **changes: Any) -> Trace:
+    """Make up a trace of two epochs on a task of two classes."""
+    curve = (_record(1, 0.7, 0.5), _record(2, 0.4, 0.75))
+    trace = Trace(
+        trace_id=trace_id,
+        schema=TRACE_SCHEMA,
+        task="tiny",
+        task_fingerprint="f" * 16,
+        kind="classification",
+        metric="accuracy",
+        backbone="tiny-bert",
+        backbone_fingerprint="b" * 16,
+        recipe=Recipe(epochs=2),
+        train_rows=48,
+        seed=0,
+        status="ok",
+        reason="",
+        curve=curve,
+        best_epoch=2,
+        validation=curve[1].validation,
+        test=curve[1].test,
+        costs=Costs(2.5, 2.25, None, 512.0),
+        epochs_to_95_percent=2,
+        precision="fp32",
+        device="cpu",
+        environment=_ENVIRONMENT,
+        created_at="2026-01-01T00:00:00+00:00",
+        overhead_seconds=0.5,
+        prefix_seconds=0.25,
+    )
+    return dataclasses.replace(trace, **changes)
 
 
 @pytest.fixture
