@@ -13,7 +13,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from metaft.errors import TaskError
-from metaft.tasks.local import looks_like_path, read_path
+from metaft.tasks.local import existing_path, looks_like_path, read_path
 
 ROWS = [{"text": f"row {number}, said “so”", "label": number % 2} for number in range(4)]
 
@@ -61,6 +61,23 @@ def test_csv_with_line_breaks_blanks_and_the_word_null(tmp_path: Path) -> None:
     table = read_path(path).tables["train"]
     assert table["text"].to_pylist() == ["two\nlines", "null", "NA", ""]
     assert table["label"].to_pylist() == [0, 1, None, 0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "texts"),
+    [
+        (['"quoted ""so"""', "plain"], ['quoted "so"', "plain"]),
+        (['"lone quote', 'another"', "plain"], ['"lone quote', 'another"', "plain"]),
+        (['"lone quote', "plain"], ['"lone quote', "plain"]),
+        (['"two\nlines"', "plain"], ["two\nlines", "plain"]),
+    ],
+)
+def test_quotes_in_tsv_mean_what_keeps_the_rows(
+    tmp_path: Path, lines: list[str], texts: list[str]
+) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text("text\tlabel\n" + "".join(f"{line}\t1\n" for line in lines))
+    assert read_path(path).tables["train"]["text"].to_pylist() == texts
 
 
 def test_a_column_is_typed_by_all_its_rows(tmp_path: Path) -> None:
@@ -212,3 +229,13 @@ def test_what_looks_like_a_path(name: str) -> None:
 @pytest.mark.parametrize("name", ["ag_news", "glue/sst2", "owner/name:config", "v1.5/data"])
 def test_what_does_not_look_like_a_path(name: str) -> None:
     assert not looks_like_path(name)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 5000, "~no-such-user/x", "a\0b", "no/such"])
+def test_names_that_are_no_paths(name: str) -> None:
+    assert existing_path(name) is None
+
+
+def test_what_is_neither_file_nor_folder_is_refused() -> None:
+    with pytest.raises(TaskError, match="'/dev/null' cannot be read"):
+        read_path(Path("/dev/null"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +18,7 @@ from metaft.tasks.labels import (
     is_unlabelled,
     refuse_lone_examples,
 )
-from metaft.tasks.local import looks_like_path, read_path
+from metaft.tasks.local import existing_path, looks_like_path, read_path
 from metaft.tasks.mirror import MIRROR_VARIABLE, read_on_disk
 from metaft.tasks.raw import RawDataset
 from metaft.tasks.select import closest_names
@@ -65,8 +64,8 @@ def find_dataset(dataset: str, *, offline: bool = False) -> RawDataset:
         TaskError: If there is no such dataset, it cannot be read, or its kind is not
             supported yet.
     """
-    path = Path(dataset).expanduser()
-    if dataset and path.exists():
+    path = existing_path(dataset)
+    if path is not None:
         return read_path(path)
     card = load_cards().get(dataset) or card_of_hub_id(dataset)
     if card is not None:

@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 
@@ -17,6 +18,15 @@ IMAGE_SUFFIXES = frozenset(
 )
 _IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _UNSAFE_SUFFIXES = frozenset({".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".py"})
+
+
+def existing_path(dataset: str) -> Path | None:
+    """Return the file or folder a name stands for; None where there is none."""
+    try:
+        path = Path(dataset).expanduser()
+        return path if dataset and path.exists() else None
+    except (OSError, RuntimeError, ValueError):
+        return None  # too long, no such user, or a zero byte
 
 
 def looks_like_path(dataset: str) -> bool:
@@ -40,17 +50,10 @@ def read_path(path: Path) -> RawDataset:
         TaskError: If it is empty, cannot be read, or is none of these.
     """
     name = str(path)
-    if path.is_file():
-        return _dataset(name, {"train": _read_file(path)})
-    if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
-        return _dataset(name, _read_saved(path))
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in _READERS)
-    if files:
-        return _dataset(name, _read_split_files(path, files))
-    return _dataset(name, _read_image_folders(path))
-
-
-def _dataset(name: str, tables: dict[str, pa.Table]) -> RawDataset:
+    try:
+        tables = _read_tables(path)
+    except OSError as error:
+        raise TaskError(f"{name!r} cannot be read: {error}", "Check its permissions") from error
     for split, table in tables.items():
         if table.num_rows == 0:
             raise TaskError(f"the {split} split of {name!r} has no rows", "Give data with rows")
@@ -61,6 +64,15 @@ def _dataset(name: str, tables: dict[str, pa.Table]) -> RawDataset:
         tables=tables,
         class_names=declared_class_names(tables["train"].schema),
     )
+
+
+def _read_tables(path: Path) -> dict[str, pa.Table]:
+    if path.is_file():
+        return {"train": _read_file(path)}
+    if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
+        return _read_saved(path)
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in _READERS)
+    return _read_split_files(path, files) if files else _read_image_folders(path)
 
 
 def _read_file(path: Path) -> pa.Table:
@@ -92,23 +104,42 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
-def _read_csv(path: Path, delimiter: str = ",") -> pa.Table:
+def _read_csv(path: Path) -> pa.Table:
+    return _read_delimited(path, ",", quote='"')
+
+
+def _read_tsv(path: Path) -> pa.Table:
+    """Read a TSV, whose quotes may or may not mean anything.
+
+    Taken for quoting, a lone quote before a word swallows lines up to the next one: then the
+    reading that takes quotes as they are has more rows, and is right.
+    """
+    try:
+        literal = _read_delimited(path, "\t", quote=False)
+    except pa.ArrowInvalid:
+        return _read_delimited(path, "\t", quote='"')
+    try:
+        quoted = _read_delimited(path, "\t", quote='"')
+    except pa.ArrowInvalid:
+        return literal
+    return quoted if quoted.num_rows == literal.num_rows else literal
+
+
+def _read_delimited(path: Path, delimiter: str, *, quote: str | Literal[False]) -> pa.Table:
     from pyarrow import csv
 
     table = csv.read_csv(
         path,
         # One block, so that a column's type is inferred from all its rows.
         read_options=csv.ReadOptions(block_size=max(1 << 16, path.stat().st_size + 1)),
-        parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        parse_options=csv.ParseOptions(
+            delimiter=delimiter, quote_char=quote, newlines_in_values=bool(quote)
+        ),
     )
     for column in table.schema:
         if pa.types.is_binary(column.type):
             raise ValueError(f"the column {column.name!r} is not in UTF-8")
     return table
-
-
-def _read_tsv(path: Path) -> pa.Table:
-    return _read_csv(path, delimiter="\t")
 
 
 def _read_json(path: Path) -> pa.Table:
