@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from metaft.backbones.backbone import Backbone
@@ -79,8 +79,9 @@ class Initialisation:
     def save(self, path: Path) -> None:
         """Write one safetensors file, whole or not at all; all but tensors is in its header."""
         header = {"schema": INITIALISATION_SCHEMA, **self.to_mapping()}
+        content = save(dict(self.differences), metadata={_HEADER: json.dumps(header)})
         with written_beside(path) as beside:
-            save_file(dict(self.differences), beside, metadata={_HEADER: json.dumps(header)})
+            beside.write_bytes(content)  # safetensors' own files are for their owner alone.
 
 
 def differences_between(
