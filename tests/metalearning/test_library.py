@@ -34,6 +34,6 @@ def test_a_missing_learn2learn_is_named_with_the_line_that_installs_it(monkeypat
 
     message = str(caught.value)
     build = '--config-settings="--build-option=build_ext"'
-    assert f"pip install learn2learn==0.2.0 --no-deps {build}" in message
+    assert f"pip install learn2learn==0.2.0 --no-deps --use-pep517 {build}" in message
     assert "pip install gym requests tqdm" in message
     assert "uv sync --extra meta" in message

@@ -11,8 +11,8 @@ from typing import Any
 from metaft.errors import MissingExtraError
 
 _PIP_LINES = (
-    'pip install learn2learn==0.2.0 --no-deps --config-settings="--build-option=build_ext" '
-    "&& pip install gym requests tqdm"
+    "pip install learn2learn==0.2.0 --no-deps --use-pep517 "
+    '--config-settings="--build-option=build_ext" && pip install gym requests tqdm'
 )
 
 
