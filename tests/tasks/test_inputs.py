@@ -115,9 +115,12 @@ def test_a_truncated_image_is_refused(form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "encoded", [b"no image at all", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\x00" * 99]
+    "encoded",
+    [b"no image at all", _encoded(form="EPS"), b"\x00" * 99],
+    ids=["text", "eps", "zeros"],
 )
 def test_what_is_no_image_is_refused(encoded: bytes) -> None:
+    """EPS among it: decoding that would run Ghostscript on the user's file."""
     with pytest.raises(TaskError, match="does not decode"):
         check_image(encoded, "here", decode=False)
 
