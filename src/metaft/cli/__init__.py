@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -32,12 +31,13 @@ class _LazyGroup(click.Group):
     """Finds command `some-name` as `command` in `metaft.cli.some_name`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name in COMMANDS if find_spec(_module_of(name))]
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(_module_of(cmd_name)).command
+        module = importlib.import_module(f"{__name__}.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -54,10 +54,6 @@ def _as_failure(error: BaseException) -> click.ClickException:
     if isinstance(error, KeyboardInterrupt):
         return _Stopped("stopped by Ctrl-C.")
     return _WrongInput(str(error)) if isinstance(error, UserError) else _RunFailed(str(error))
-
-
-def _module_of(name: str) -> str:
-    return f"{__name__}.{name.replace('-', '_')}"
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
