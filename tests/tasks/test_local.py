@@ -86,6 +86,19 @@ def test_a_column_is_typed_by_all_its_rows(tmp_path: Path) -> None:
     assert read_path(path).tables["train"]["label"][-1].as_py() == "one"
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
+def test_a_very_long_row_is_read(tmp_path: Path, name: str) -> None:
+    """That it is too long is said later, with its number."""
+    long = "x" * (3 << 20)
+    rows = {
+        "a.csv": f"text,label\nshort,1\n{long},0\n",
+        "a.tsv": f"text\tlabel\nshort\t1\n{long}\t0\n",
+        "a.jsonl": f'{{"text": "short", "label": 1}}\n{{"text": "{long}", "label": 0}}\n',
+    }
+    (tmp_path / name).write_text(rows[name])
+    assert read_path(tmp_path / name).tables["train"]["text"].to_pylist() == ["short", long]
+
+
 def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"\xef\xbb\xbftext,label\nx,1\n")

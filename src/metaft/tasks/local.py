@@ -130,7 +130,7 @@ def _read_delimited(path: Path, delimiter: str, *, quote: str | Literal[False]) 
 
     table = csv.read_csv(
         path,
-        # One block, so that a column's type is inferred from all its rows.
+        # One block: the reader has no word for a row that is longer than a block.
         read_options=csv.ReadOptions(block_size=max(1 << 16, path.stat().st_size + 1)),
         parse_options=csv.ParseOptions(
             delimiter=delimiter, quote_char=quote, newlines_in_values=bool(quote)
