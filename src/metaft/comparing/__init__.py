@@ -1,0 +1,1 @@
+"""Proving or disproving, with paired runs and tests, that one method beats another."""

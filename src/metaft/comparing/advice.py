@@ -1,0 +1,95 @@
+"""Advice: what a prior says, as choices of methods."""
+
+from __future__ import annotations
+
+from metaft.comparing.choice import Choice
+from metaft.errors import TaskError
+from metaft.prior.ask import suggest_for
+from metaft.prior.choice import Goal
+from metaft.prior.described import Described
+from metaft.prior.prior import Prior, newest_prior
+from metaft.tasks.task import Task
+
+
+class Adviser:
+    """Asks one prior per modality and backbone.
+
+    Args:
+        name: A shipped prior's name, or a folder; None takes the newest shipped one that
+            fits.
+        offline: Never ask the hub.
+
+    Raises:
+        PriorError: If the named prior cannot be used. Every method raises it where none fits.
+    """
+
+    def __init__(self, name: str | None, *, offline: bool) -> None:
+        self._named = None if name is None else Prior.load(name)
+        self._offline = offline
+        self._found: dict[tuple[str, str], Prior] = {}
+
+    def suggest(self, goal: Goal, task: Task, backbone: str, train_rows: int) -> Choice:
+        """Choose what the prior suggests for a goal.
+
+        Raises:
+            TaskError: If the prior knows the other modality only.
+        """
+        prior = self._prior_for(task, backbone)
+        suggestion = suggest_for(
+            task.name,
+            backbone=backbone,
+            prior=str(prior.folder),
+            rows=train_rows,
+            goal=goal,
+            offline=self._offline,
+            task=task,
+        )
+        return Choice(
+            recipe=suggestion.recipe,
+            predicted=suggestion.predicted,
+            is_seen=_has_seen(prior, task),
+            note=suggestion.fallback or "",
+            prior=_label_of(prior),
+        )
+
+    def best_on_average(self, task: Task, backbone: str, train_rows: int) -> Choice:
+        """Choose what did best on average where the prior learned, backbone and size alike.
+
+        Raises:
+            TaskError: If the prior knows the other modality only.
+        """
+        prior = self._prior_for(task, backbone)
+        # The average goes by backbone and size alone, so no feature is given.
+        asked = Described(
+            task.name, task.fingerprint, task.kind, task.metric, backbone, train_rows, values={}
+        )
+        scores = prior.fitted.models.scores
+        best = int(scores.average(asked).argmax())
+        return Choice(
+            recipe=scores.space.cells[best],
+            is_seen=_has_seen(prior, task),
+            prior=_label_of(prior),
+        )
+
+    def _prior_for(self, task: Task, backbone: str) -> Prior:
+        key = (task.modality, backbone)
+        if key not in self._found:
+            self._found[key] = self._named or newest_prior(*key)
+        prior = self._found[key]
+        if prior.manifest["modality"] != task.modality:
+            raise TaskError(
+                f"it is a task of {task.modality}s, and the prior {prior.name!r} learned from "
+                f"{prior.manifest['modality']}s",
+                "Name another --prior, or other --tasks",
+            )
+        return prior
+
+
+def _has_seen(prior: Prior, task: Task) -> bool:
+    """Say whether the prior learned from this task or from a relative."""
+    known = {trained["name"] for trained in prior.manifest["tasks"]}
+    return prior.manifest.has_seen(task.name, task.fingerprint) or bool(known & task.relatives)
+
+
+def _label_of(prior: Prior) -> str:
+    return f"{prior.name} {prior.manifest['version']}"

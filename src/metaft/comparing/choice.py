@@ -1,0 +1,33 @@
+"""Choice: the recipe that a method takes for a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from metaft.prior.suggestion import Prediction
+from metaft.recipes import Recipe
+from metaft.tasks.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a method chose for one task.
+
+    Attributes:
+        recipe: Its seed does not matter; every seed of the comparison is run.
+        predicted: What the method expects of it; None where it expects nothing.
+        is_seen: Whether the method had learned from this task or a relative of it.
+        note: What the method could not use; empty where nothing.
+        prior: Name and version of the prior that was asked; empty where none was.
+    """
+
+    recipe: Recipe
+    predicted: Prediction | None = None
+    is_seen: bool = False
+    note: str = ""
+    prior: str = ""
+
+
+Choose = Callable[[Task, str, int], Choice]
+"""(task as loaded, backbone's identity, training rows) -> choice."""

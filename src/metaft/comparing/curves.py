@@ -1,0 +1,87 @@
+"""Learning curves: the test score after every epoch, averaged over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from metaft.comparing.protocol import ComparisonPlan, PlannedTask
+from metaft.comparing.scoring import cumulative_seconds
+from metaft.tasks.task import Metric
+from metaft.traces.trace import Trace
+
+
+@dataclass(frozen=True, eq=False)
+class MethodCurve:
+    """How one method learned one task.
+
+    Attributes:
+        method: Its name.
+        epochs: `(epochs,)` 1, 2, ...
+        seconds: `(epochs,)` mean wall seconds from the beginning to the end of each.
+        mean: `(epochs,)` mean test score over the seeds.
+        low, high: `(epochs,)` lowest and highest score of a seed.
+        seeds: Runs that ended well; those that failed are not drawn.
+    """
+
+    method: str
+    epochs: np.ndarray
+    seconds: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    seeds: int
+
+
+@dataclass(frozen=True, eq=False)
+class TaskCurves:
+    """How all methods learned one task."""
+
+    task: str
+    metric: Metric
+    methods: tuple[MethodCurve, ...]
+
+
+def gather_curves(plan: ComparisonPlan, traces: Mapping[str, Trace]) -> list[TaskCurves]:
+    """Average the curves of every task; one without a run that ended well has no methods.
+
+    Runs that stopped early are averaged over the epochs that all seeds have.
+    """
+    return [
+        TaskCurves(
+            task.name,
+            task.metric,
+            tuple(
+                _curve(task, method, ended)
+                for method in plan.methods
+                if (ended := _ended_well(task, method, plan.seeds, traces))
+            ),
+        )
+        for task in plan.tasks
+    ]
+
+
+def _ended_well(
+    task: PlannedTask, method: str, seeds: int, traces: Mapping[str, Trace]
+) -> list[Trace]:
+    keys = [task.trace_ids[method, seed] for seed in range(seeds)]
+    return [traces[key] for key in keys if key in traces and traces[key].status == "ok"]
+
+
+def _curve(task: PlannedTask, method: str, traces: Sequence[Trace]) -> MethodCurve:
+    shortest = min(len(trace.curve) for trace in traces)
+    scores = np.array(
+        [[epoch.test[task.metric] for epoch in trace.curve[:shortest]] for trace in traces]
+    )
+    seconds = np.array([cumulative_seconds(trace, task.rows)[:shortest] for trace in traces])
+    return MethodCurve(
+        method=method,
+        epochs=np.arange(1, shortest + 1),
+        seconds=seconds.mean(axis=0),
+        mean=scores.mean(axis=0),
+        low=scores.min(axis=0),
+        high=scores.max(axis=0),
+        seeds=len(traces),
+    )

@@ -1,0 +1,82 @@
+"""Methods: ways to choose a recipe for a task before its first step."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metaft.comparing.advice import Adviser
+from metaft.comparing.choice import Choice, Choose
+from metaft.errors import UserError
+from metaft.recipes import NAMED, Recipe
+
+if TYPE_CHECKING:
+    from metaft.prior.choice import Goal
+
+FEWEST_METHODS = 2
+
+_GOALS: dict[str, Goal] = {"learned": "score", "learned-cost": "cost"}
+_BEST_AVERAGE = "best-average"
+_FILE_PREFIX = "recipe:"
+
+KNOWN_METHODS: tuple[str, ...] = (*NAMED, *_GOALS, _BEST_AVERAGE, f"{_FILE_PREFIX}FILE")
+"""What `--methods` takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A named way to choose a recipe.
+
+    Attributes:
+        name: As it was asked for.
+        choose: Chooses; looks at training rows at most.
+    """
+
+    name: str
+    choose: Choose
+
+
+def parse_methods(text: str, *, prior: str | None = None, offline: bool = False) -> list[Method]:
+    """Read a comma-separated list of methods.
+
+    Args:
+        text: Two or more of `KNOWN_METHODS`; a name that occurs twice counts once.
+        prior: Name or folder of the prior that `learned`, `learned-cost` and `best-average`
+            ask; None takes the newest shipped one for the modality and the backbone.
+        offline: Never ask the hub.
+
+    Raises:
+        UserError: For an unknown method, or fewer than two of them.
+        RecipeError: If the file of `recipe:FILE` holds no recipe.
+        PriorError: If the named prior cannot be used.
+    """
+    names = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
+    adviser = Adviser(prior, offline=offline)
+    methods = [Method(name, _choose_of(name, adviser)) for name in names]
+    if len(methods) < FEWEST_METHODS:
+        raise UserError(
+            f"methods is {text!r}; a comparison needs two or more of {', '.join(KNOWN_METHODS)}",
+            "Name another one, for example plain",
+        )
+    return methods
+
+
+def _choose_of(name: str, adviser: Adviser) -> Choose:
+    if name in NAMED:
+        return _always(NAMED[name])
+    if name.startswith(_FILE_PREFIX):
+        path = Path(name.removeprefix(_FILE_PREFIX))
+        return _always(Recipe.load(path / "recipe.yaml" if path.is_dir() else path))
+    if name in _GOALS:
+        return functools.partial(adviser.suggest, _GOALS[name])
+    if name == _BEST_AVERAGE:
+        return adviser.best_on_average
+    raise UserError(
+        f"{name!r} is no method; the methods are {', '.join(KNOWN_METHODS)}", "Correct --methods"
+    )
+
+
+def _always(recipe: Recipe) -> Choose:
+    return lambda task, backbone, train_rows: Choice(recipe)

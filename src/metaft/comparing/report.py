@@ -1,0 +1,157 @@
+"""Report: everything that a comparison found, as plain data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from metaft.comparing.judging import (
+    Judgement,
+    PredictionCheck,
+    check_predictions,
+    judge,
+    rank_methods,
+)
+from metaft.comparing.protocol import ComparisonPlan
+from metaft.comparing.results import TaskResult, gather_results
+from metaft.errors import RunFailedError
+from metaft.significance import RankComparison, fewest_pairs
+from metaft.traces.trace import Trace
+
+REFERENCE = "plain"
+"""What the other methods are compared with, where it is among them; else the first one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A paired comparison of methods over tasks and seeds.
+
+    Attributes:
+        created_at: ISO 8601 in UTC.
+        methods: Names, in the order asked for.
+        reference: The method that the others are compared with.
+        seeds: Seeds asked for; each task says which are complete.
+        train_rows: Training rows asked for; each task says how many it has.
+        priors: Name and version of every prior that a method asked.
+        tasks: Results by task.
+        left_out: Task -> why there is no result.
+        judgements: The headline: each other method against the reference, over the tasks
+            that no method had learned from.
+        judgements_with_seen: The same over all tasks; empty where that is no other set.
+        ranks: All methods at once, over the tasks of the headline; None for two methods.
+        predictions: What was predicted against what was reached, over the same tasks.
+        notices: What a reader must know to read the numbers right.
+    """
+
+    created_at: str
+    methods: tuple[str, ...]
+    reference: str
+    seeds: int
+    train_rows: int
+    priors: tuple[str, ...]
+    tasks: tuple[TaskResult, ...]
+    left_out: Mapping[str, str]
+    judgements: tuple[Judgement, ...]
+    judgements_with_seen: tuple[Judgement, ...]
+    ranks: RankComparison | None
+    predictions: tuple[PredictionCheck, ...]
+    notices: tuple[str, ...]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return everything as plain values; NaN and infinities stay as they are."""
+        return dataclasses.asdict(self)
+
+
+def build_report(
+    plan: ComparisonPlan, traces: Mapping[str, Trace], problems: Mapping[str, str] | None = None
+) -> Report:
+    """Judge what was recorded.
+
+    Args:
+        plan: What was compared.
+        traces: Key -> trace, of the runs that are there; some may be missing.
+        problems: Task -> why it could not be recorded.
+
+    Raises:
+        RunFailedError: If no task has a seed with the runs of all methods.
+    """
+    reference = REFERENCE if REFERENCE in plan.methods else plan.methods[0]
+    tasks, left_out = gather_results(plan, traces, reference)
+    left_out = {name: (problems or {}).get(name, why) for name, why in left_out.items()}
+    if not tasks:
+        name, reason = next(iter(left_out.items()))
+        raise RunFailedError(f"there is nothing to compare: {name}: {reason}")
+    unseen = [task for task in tasks if not task.is_seen]
+    has_seen = len(unseen) < len(tasks)
+    return Report(
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        methods=plan.methods,
+        reference=reference,
+        seeds=plan.seeds,
+        train_rows=plan.train_rows,
+        priors=_priors_of(plan),
+        tasks=tuple(tasks),
+        left_out=left_out,
+        judgements=tuple(judge(unseen, plan.methods, reference)),
+        judgements_with_seen=tuple(judge(tasks, plan.methods, reference)) if has_seen else (),
+        ranks=rank_methods(unseen, plan.methods),
+        predictions=tuple(check_predictions(unseen, plan.methods)),
+        notices=tuple(_notices(tasks, unseen, plan)),
+    )
+
+
+def _priors_of(plan: ComparisonPlan) -> tuple[str, ...]:
+    asked = {choice.prior for task in plan.tasks for choice in task.choices.values()}
+    return tuple(sorted(asked - {""}))
+
+
+def _notices(tasks: list[TaskResult], unseen: list[TaskResult], plan: ComparisonPlan) -> list[str]:
+    notices = [
+        _notice_of_size(len(unseen)),
+        _notice_of_seen(len(tasks) - len(unseen), len(tasks)),
+        _notice_of_seeds(tasks, plan.seeds),
+        _notice_of_failures(tasks),
+    ]
+    return [notice for notice in notices if notice]
+
+
+def _notice_of_size(datasets: int) -> str:
+    if datasets >= fewest_pairs():
+        return ""
+    floor = f"p = {min(1.0, 2.0 ** (1 - datasets)):.3g}" if datasets else "anything"
+    return (
+        f"{datasets} dataset{'s' * (datasets != 1)} cannot show a difference: Wilcoxon's test "
+        f"gets no lower than {floor} with so few, and needs {fewest_pairs()} to reach .05. "
+        "Read the tests below as a description only."
+    )
+
+
+def _notice_of_seen(seen: int, tasks: int) -> str:
+    if not seen:
+        return ""
+    return (
+        f"{seen} of {tasks} tasks, or relatives of theirs, are among those that the prior "
+        "learned from: they are marked, and left out of the headline tests."
+    )
+
+
+def _notice_of_seeds(tasks: list[TaskResult], seeds: int) -> str:
+    fewer = [task.task for task in tasks if len(task.seeds) < seeds]
+    if fewer:
+        return f"Not all {seeds} seeds are there for {', '.join(fewer)}."
+    if seeds == 1:
+        return "With one seed nothing is known of the spread between seeds."
+    return ""
+
+
+def _notice_of_failures(tasks: list[TaskResult]) -> str:
+    failures = sum(result.failures for task in tasks for result in task.results)
+    if not failures:
+        return ""
+    return (
+        f"{failures} run{'s' * (failures != 1)} failed: they count with the score of always "
+        "answering the most frequent class, and in no comparison of times."
+    )

@@ -1,0 +1,205 @@
+"""Tables: the numbers of a Report as texts in rows and columns, however they are shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from metaft.comparing.judging import MARGIN_POINTS, Judgement
+from metaft.comparing.report import Report
+from metaft.comparing.results import POINTS, MethodResult, TaskResult
+from metaft.recipes import PLAIN, Recipe
+from metaft.significance import Interval
+
+SEEN_MARK = "*"
+"""Behind the name of a task that a method had learned from."""
+
+_UNKNOWN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of texts.
+
+    Attributes:
+        title: What it shows.
+        columns: Headings; the first column names the row.
+        rows: One text per column in each.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def report_tables(report: Report) -> list[Table]:
+    """Return every table of a report that has rows, the scores first."""
+    known = "all tasks, those that the prior learned from included"
+    tables = [
+        _scores(report),
+        _judgements("Differences and tests", report.judgements),
+        _judgements(f"The same over {known}", report.judgements_with_seen),
+        _ranks(report),
+        _predictions(report),
+        _recipes(report),
+        Table("Left out", ("task", "why"), tuple(report.left_out.items())),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def _scores(report: Report) -> Table:
+    others = [method for method in report.methods if method != report.reference]
+    columns = (
+        "task",
+        "metric",
+        *report.methods,
+        *(f"{method} - {report.reference}" for method in others),
+        f"seconds ({' / '.join(report.methods)})",
+    )
+    rows = tuple(_score_row(task, report.methods, others) for task in report.tasks)
+    return Table("Test scores in points, mean and deviation over seeds", columns, rows)
+
+
+def _score_row(task: TaskResult, methods: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    return (
+        task.task + SEEN_MARK * task.is_seen,
+        task.metric,
+        *(_score(task.of(method)) for method in methods),
+        *(_number(task.of(method).difference_points, sign=True) for method in others),
+        " / ".join(_number(task.of(method).seconds) for method in methods),
+    )
+
+
+def _score(result: MethodResult) -> str:
+    text = _number(POINTS * result.score)
+    if not math.isnan(result.spread):
+        text += f" ± {_number(POINTS * result.spread)}"
+    return text + (f" ({result.failures} failed)" if result.failures else "")
+
+
+def _judgements(title: str, judgements: Sequence[Judgement]) -> Table:
+    if not judgements:
+        return Table(title, (), ())
+    measured = [_measures(judgement) for judgement in judgements]
+    columns = ("", *(f"{judgement.method} - {judgement.reference}" for judgement in judgements))
+    rows = tuple((name, *(measures[name] for measures in measured)) for name in measured[0])
+    return Table(title, columns, rows)
+
+
+def _measures(judgement: Judgement) -> dict[str, str]:
+    """Return measure -> value of one method against the reference."""
+    points, time, shown = judgement.points, judgement.time, judgement.non_inferiority
+    count = points.win_tie_loss
+    return {
+        "datasets": str(points.pairs),
+        "mean difference, points": _number(points.mean_difference, sign=True)
+        + _within(points.mean_interval, "bootstrap"),
+        "paired t-test": _p_value(points.t_test.p_value, judgement.t_test_holm),
+        "Wilcoxon signed-rank": _p_value(points.wilcoxon.p_value, judgement.wilcoxon_holm),
+        "effect size d_z": _number(points.effect_size, sign=True, digits=2),
+        "datasets to show that effect": str(judgement.pairs_needed or _UNKNOWN),
+        "Hodges-Lehmann shift, points": _number(points.shift, sign=True)
+        + _within(points.shift_interval),
+        "win / tie / loss": f"{count.wins} / {count.ties} / {count.losses}",
+        f"no worse by {MARGIN_POINTS:g} points": ("shown" if shown.is_shown else "not shown")
+        + f" (t p = {_chance(shown.t_test.p_value)}, "
+        f"Wilcoxon p = {_chance(shown.wilcoxon.p_value)})",
+        "time ratio": _number(time.ratio, digits=2) + _within(time.interval, digits=2),
+        "Wilcoxon on time": _p_value(time.wilcoxon.p_value, time.wilcoxon_holm),
+    }
+
+
+def _ranks(report: Report) -> Table:
+    ranks = report.ranks
+    if ranks is None:
+        return Table("", (), ())
+    title = (
+        f"Mean ranks, 1 is best: Friedman p = {_chance(ranks.friedman.p_value)}, "
+        f"critical difference (Nemenyi) {_number(ranks.critical_difference, digits=2)}"
+    )
+    in_order = sorted(zip(ranks.mean_ranks, report.methods, strict=True), key=lambda pair: pair[0])
+    rows = tuple((method, _number(rank, digits=2)) for rank, method in in_order)
+    return Table(title, ("method", "mean rank"), rows)
+
+
+def _predictions(report: Report) -> Table:
+    columns = ("method", "runs", "inside the interval", "mean error, points", "mean bias, points")
+    rows = tuple(
+        (
+            check.method,
+            str(check.runs),
+            f"{check.inside:.0%}",
+            _number(check.mean_error_points),
+            _number(check.mean_bias_points, sign=True),
+        )
+        for check in report.predictions
+    )
+    return Table("Predicted and reached", columns, rows)
+
+
+def _recipes(report: Report) -> Table:
+    rows = [row for method in report.methods for row in _recipe_rows(report.tasks, method)]
+    return Table(
+        "Recipes", ("method", "task", "recipe", "predicted", "reached", "note"), tuple(rows)
+    )
+
+
+def _recipe_rows(tasks: Sequence[TaskResult], method: str) -> Iterable[tuple[str, ...]]:
+    """Yield a row per task, or one for all where the method never looks at the task."""
+    results = [task.of(method) for task in tasks]
+    if len({result.recipe for result in results}) == 1 and not any(r.predicted for r in results):
+        yield method, "all", _recipe(results[0].recipe), _UNKNOWN, _UNKNOWN, results[0].note
+        return
+    for task, result in zip(tasks, results, strict=True):
+        yield (
+            method,
+            task.task + SEEN_MARK * task.is_seen,
+            _recipe(result.recipe),
+            _predicted(result),
+            _number(POINTS * result.score),
+            result.note,
+        )
+
+
+def _recipe(recipe: Recipe) -> str:
+    """Name the fields that differ from plain."""
+    plain = PLAIN.to_mapping()
+    changed = {
+        name: value
+        for name, value in recipe.to_mapping().items()
+        if name != "seed" and value != plain[name]
+    }
+    texts = (
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in changed.items()
+    )
+    return ", ".join(texts) or "plain"
+
+
+def _predicted(result: MethodResult) -> str:
+    if result.predicted is None:
+        return _UNKNOWN
+    low, high = (_number(POINTS * bound) for bound in (result.predicted.low, result.predicted.high))
+    return f"{_number(POINTS * result.predicted.score)} ({low} to {high})"
+
+
+def _number(value: float, *, sign: bool = False, digits: int = 1) -> str:
+    if math.isnan(value):
+        return _UNKNOWN
+    return f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+
+
+def _within(interval: Interval, name: str = "", digits: int = 1) -> str:
+    label = f"{interval.level:.0%} {name}".strip()
+    if not math.isfinite(interval.low) or not math.isfinite(interval.high):
+        return f" ({label}: no bounds)"
+    return f" ({label}: {interval.low:.{digits}f} to {interval.high:.{digits}f})"
+
+
+def _p_value(raw: float, corrected: float) -> str:
+    return f"p = {_chance(raw)}, Holm {_chance(corrected)}"
+
+
+def _chance(p_value: float) -> str:
+    return "<.001" if p_value < 0.001 else f"{p_value:.3f}"

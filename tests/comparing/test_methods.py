@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from metaft.comparing.methods import parse_methods
+from metaft.errors import PriorError, RecipeError, UserError
+from metaft.recipes import PLAIN, STEADY, Recipe
+
+if TYPE_CHECKING:
+    from tests.conftest import TaskFactory
+
+    from metaft.tasks.task import Task
+
+
+def _chosen(text: str, task: Task) -> dict[str, Recipe]:
+    return {method.name: method.choose(task, "b", 8).recipe for method in parse_methods(text)}
+
+
+def test_named_recipes_are_methods(tiny_task: TaskFactory) -> None:
+    assert _chosen(" plain, steady,plain", tiny_task()) == {"plain": PLAIN, "steady": STEADY}
+
+
+def test_recipe_of_a_file_or_of_a_run_is_a_method(tiny_task: TaskFactory, tmp_path: Path) -> None:
+    recipe = Recipe(learning_rate=2e-4, epochs=5)
+    recipe.save(tmp_path / "recipe.yaml")
+    text = f"plain,recipe:{tmp_path / 'recipe.yaml'},recipe:{tmp_path}"
+    assert list(_chosen(text, tiny_task()).values()) == [PLAIN, recipe, recipe]
+
+
+def test_unknown_method_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UserError, match=r"'guess' is no method; the methods are plain, steady"):
+        parse_methods("plain,guess")
+
+
+@pytest.mark.parametrize("text", ["", "plain", "plain,plain", ","])
+def test_fewer_than_two_methods_are_refused(text: str) -> None:
+    with pytest.raises(UserError, match="needs two or more of plain, steady"):
+        parse_methods(text)
+
+
+def test_files_and_priors_that_are_not_there_are_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"missing\.yaml"):
+        parse_methods(f"plain,recipe:{tmp_path / 'missing.yaml'}")
+    with pytest.raises(PriorError, match="neither a folder nor a shipped prior"):
+        parse_methods("plain,learned", prior="no-such-prior")

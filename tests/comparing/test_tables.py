@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from metaft.comparing.report import build_report
+from metaft.comparing.tables import Table, report_tables
+from metaft.prior.suggestion import Prediction
+
+if TYPE_CHECKING:
+    from tests.comparing.conftest import Comparison
+
+
+@pytest.fixture
+def tables(comparison: Comparison) -> dict[str, Table]:
+    """Return the tables by the first word of their titles."""
+    scores = {
+        "mail": {"plain": [0.7, 0.72], "learned": [0.8, "diverged"]},
+        "news": {"plain": [0.9, 0.9], "learned": [0.91, 0.93]},
+    }
+    expected = Prediction("accuracy", 0.85, 0.75, 0.9, 9.0, 512.0, 0.01)
+    plan, traces = comparison(scores, seen=["news"], predicted={"learned": expected})
+    return {table.title.split()[0]: table for table in report_tables(build_report(plan, traces))}
+
+
+def test_scores_stand_beside_each_other(tables: dict[str, Table]) -> None:
+    table = tables["Test"]
+    assert table.columns[2:] == ("plain", "learned", "learned - plain", "seconds (plain / learned)")
+    assert table.rows[0] == (
+        "mail",
+        "accuracy",
+        "71.0 ± 1.4",
+        "65.0 ± 21.2 (1 failed)",
+        "-6.0",
+        "8.8 / 8.8",
+    )
+    assert table.rows[1][0] == "news*"
+
+
+def test_every_measure_has_a_row(tables: dict[str, Table]) -> None:
+    rows = dict(tables["Differences"].rows)
+    assert rows["datasets"] == "1"
+    assert rows["mean difference, points"] == "-6.0 (95% bootstrap: no bounds)"
+    assert rows["Wilcoxon signed-rank"] == "p = 1.000, Holm 1.000"
+    assert rows["effect size d_z"] == "-"
+    assert rows["win / tie / loss"] == "0 / 0 / 1"
+    assert dict(tables["The"].rows)["datasets"] == "2"
+
+
+def test_recipes_say_what_differs_from_plain_and_what_was_expected(
+    tables: dict[str, Table],
+) -> None:
+    plain, mail, news = tables["Recipes"].rows
+    assert plain == ("plain", "all", "plain", "-", "-", "")
+    assert mail[:5] == ("learned", "mail", "learning_rate 0.0001", "85.0 (75.0 to 90.0)", "65.0")
+    assert news[1] == "news*"
+
+
+def test_predictions_are_those_of_the_headline(tables: dict[str, Table]) -> None:
+    assert tables["Predicted"].rows == (("learned", "2", "50%", "20.0", "-20.0"),)
+
+
+def test_every_row_is_as_long_as_its_heading(tables: dict[str, Table]) -> None:
+    for table in tables.values():
+        assert {len(row) for row in table.rows} == {len(table.columns)}
