@@ -1,0 +1,154 @@
+"""`metaft compare`: methods against each other over tasks and seeds, with paired tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from metaft.cli.options import (
+    backbone_option,
+    format_option,
+    offline_option,
+    store_option,
+    time_limit_option,
+)
+from metaft.cli.output import print_answer, print_notice, progress_bar
+from metaft.cli.recording import RecordingBar
+
+if TYPE_CHECKING:
+    from metaft.comparing.methods import Method
+    from metaft.comparing.protocol import ComparisonPlan
+    from metaft.comparing.report import Report
+
+
+@click.command("compare")
+@click.option(
+    "--tasks",
+    "selector",
+    required=True,
+    metavar="SELECTOR",
+    help="Tasks to compare on: names, globs, bundled, mirror, all, kind:KIND; -NAME leaves out.",
+)
+@click.option(
+    "--methods",
+    default="plain,learned",
+    show_default=True,
+    metavar="LIST",
+    help="Two or more of plain, learned, learned-cost, best-average, steady, half_frozen, "
+    "recipe:FILE. The others are compared with plain, or with the first.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 1000),
+    default=3,
+    show_default=True,
+    help="Runs of each method on each task, with other seeds and other training rows.",
+)
+@click.option(
+    "--rows",
+    "train_rows",
+    type=click.IntRange(min=8),
+    default=512,
+    show_default=True,
+    help="Training rows of each run; a smaller task gives all it has.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Folder of the report: report.json, report.md, traces.parquet, learning_curves.png.",
+)
+@backbone_option
+@click.option("--prior", metavar="NAME|DIR", help="Prior to ask; default: the shipped one.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    default=lambda: os.cpu_count() or 1,
+    show_default="one per core",
+    help="One-thread processes that make the runs.",
+)
+@store_option
+@time_limit_option
+@offline_option
+@format_option
+def command(
+    *,
+    selector: str,
+    methods: str,
+    seeds: int,
+    train_rows: int,
+    out: Path,
+    backbone: str | None,
+    prior: str | None,
+    workers: int,
+    store: str | None,
+    time_limit_seconds: float | None,
+    offline: bool,
+    output_format: str,
+) -> None:
+    """Compare ways to choose a recipe, on the same rows and seeds.
+
+    Runs are kept in the trace store: after a Ctrl-C, a crash or a time limit the same command
+    goes on where it stopped.
+    """
+    from metaft.comparing.curves import gather_curves
+    from metaft.comparing.methods import parse_methods
+    from metaft.comparing.protocol import run_comparison, traces_of
+    from metaft.comparing.report import build_report
+    from metaft.comparing.writing import check_out, write_report
+    from metaft.tasks.select import select_tasks
+    from metaft.traces.store import TraceStore, default_store_url
+
+    chosen = parse_methods(methods, prior=prior, offline=offline)
+    tasks = select_tasks(selector)
+    check_out(out)
+    trace_store = TraceStore(store or default_store_url())
+    plan = _plan(
+        tasks, chosen, seeds=seeds, train_rows=train_rows, backbone=backbone, offline=offline
+    )
+    with RecordingBar() as bar:
+        summary = run_comparison(
+            plan,
+            trace_store,
+            workers=workers,
+            time_limit_seconds=time_limit_seconds,
+            offline=offline,
+            on_planned=bar.begin,
+            on_trace=bar.advance,
+        )
+    if summary.left:
+        print_notice(f"{summary.left} runs are left; the same command goes on with them.")
+    traces = traces_of(plan, trace_store)
+    report = build_report(plan, traces, problems=summary.problems)
+    write_report(out, report, curves=gather_curves(plan, traces), traces=list(traces.values()))
+    for notice in report.notices:
+        print_notice(notice)
+    print_notice(f"The report is in {out}.")
+    print_answer(report.to_mapping(), output_format, lambda _: _render(report))
+
+
+def _plan(tasks: list[str], methods: list[Method], **settings: Any) -> ComparisonPlan:
+    """Choose every recipe, which takes a forward pass per task."""
+    from metaft.comparing.protocol import plan_comparison
+
+    with progress_bar("Choosing recipes", len(tasks)) as advance:
+        return plan_comparison(tasks, methods, **settings, on_task=lambda name: advance(note=name))
+
+
+def _render(report: Report) -> Any:
+    from rich.console import Group
+    from rich.table import Table
+
+    from metaft.comparing.tables import report_tables
+
+    shown = []
+    for content in report_tables(report):
+        table = Table(*content.columns, title=content.title, title_justify="left")
+        for row in content.rows:
+            table.add_row(*row)
+        shown.append(table)
+    return Group(*shown)

@@ -1,0 +1,43 @@
+"""The progress bar of commands that record runs."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from metaft.cli.output import print_notice, progress_bar
+
+if TYPE_CHECKING:
+    from metaft.traces.recorder import Progress
+    from metaft.traces.trace import Trace
+
+
+class RecordingBar:
+    """Shows the look at the tasks, then the runs; after a Ctrl-C says how to go on."""
+
+    def __init__(self) -> None:
+        self._shown = contextlib.ExitStack()
+        self._progress: Progress | None = None
+
+    def __enter__(self) -> RecordingBar:
+        self._shown.enter_context(progress_bar("Looking at the tasks", None))
+        return self
+
+    def begin(self, progress: Progress) -> None:
+        """Show the bar of the runs."""
+        self._shown.close()
+        self._progress = progress
+        self._advance = self._shown.enter_context(progress_bar("Recording", progress.total))
+
+    def advance(self, trace: Trace, progress: Progress) -> None:
+        """Show that a run has ended."""
+        self._progress = progress
+        self._advance(1, f"{trace.task} ({trace.status})")
+
+    def __exit__(self, _: Any, error: BaseException | None, __: Any) -> None:
+        self._shown.close()
+        if isinstance(error, KeyboardInterrupt) and self._progress:
+            print_notice(
+                f"{self._progress.done} of {self._progress.total} runs are recorded and kept; "
+                "the same command goes on with the rest."
+            )
