@@ -27,9 +27,9 @@ _BATCH_NORM = nn.modules.batchnorm._BatchNorm
 class ImageBackbone(Backbone):
     """An encoder of timm: stem, ordered residual blocks, pooled features.
 
-    BatchNorm keeps its pretrained statistics, also while its block learns: they are better
-    than those of sixteen rows, a row's features do not depend on its batch, and few-shot
-    episodes cannot leak into each other through them. Its scale and shift do learn.
+    BatchNorm keeps its pretrained statistics, also while its block learns: a row's features
+    then depend neither on the batch size nor on its batch, cached states stay true, and
+    few-shot episodes cannot leak into each other. Its scale and shift do learn.
 
     Attributes:
         model: The timm model without its classifier; gives pooled features.
