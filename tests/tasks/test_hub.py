@@ -47,6 +47,7 @@ def _load(home: Path, endpoint: str, *datasets: tuple[str, bool]) -> list[Any]:
         "HF_HUB_OFFLINE": "0",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
+    environment.pop("METAFT_DATA", None)  # a mirror would go before the hub
     command = [sys.executable, "-c", _LOADER, json.dumps(datasets)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     answers: list[Any] = json.loads(done.stdout)
