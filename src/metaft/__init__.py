@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from metaft.backbones.load import load_backbone
     from metaft.errors import MetaftError, UserError
     from metaft.finetuning.loop import fine_tune
+    from metaft.prior.ask import suggest_for
+    from metaft.prior.prior import Prior
     from metaft.recipes import Recipe
     from metaft.tasks.load import load_task
     from metaft.tasks.split import subsample
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MetaftError",
+    "Prior",
     "Recipe",
     "TraceStore",
     "UserError",
@@ -26,10 +29,12 @@ __all__ = [
     "load_backbone",
     "load_task",
     "subsample",
+    "suggest_for",
 ]
 
 _HOMES = {
     "MetaftError": "metaft.errors",
+    "Prior": "metaft.prior.prior",
     "Recipe": "metaft.recipes",
     "TraceStore": "metaft.traces.store",
     "UserError": "metaft.errors",
@@ -37,6 +42,7 @@ _HOMES = {
     "load_backbone": "metaft.backbones.load",
     "load_task": "metaft.tasks.load",
     "subsample": "metaft.tasks.split",
+    "suggest_for": "metaft.prior.ask",
 }
 
 
