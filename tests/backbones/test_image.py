@@ -146,7 +146,7 @@ def test_plain_timm_predicts_what_metaft_predicts(
     head = nn.Linear(backbone.width, 3)
     with torch.no_grad():
         expected = head(backbone(batch))
-    backbone.save(tmp_path, head, ["ant", "bee", "cat"])
+    backbone.save(tmp_path, head, ["ant", "bee", "cat"], image_size=32)
     model = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
     pixels = [transform(Image.open(io.BytesIO(image))) for image in split.images or ()]

@@ -112,13 +112,22 @@ class Backbone(nn.Module, ABC):
         """Pool a hidden state of any depth for probing: `(rows, channels of that depth)`."""
 
     @abstractmethod
-    def save(self, folder: Path, head: nn.Linear, label_names: Sequence[str]) -> None:
+    def save(
+        self,
+        folder: Path,
+        head: nn.Linear,
+        label_names: Sequence[str],
+        *,
+        image_size: int | None = None,
+    ) -> None:
         """Write backbone and head as one model that plain transformers (or timm) loads.
 
         Args:
             folder: Exists already; files are written into it.
             head: `(outputs, width)` linear layer on the pooled features.
             label_names: Class names; empty for a regression.
+            image_size: Pixels per side that it was trained on; None for those of pretraining,
+                and for texts.
         """
 
     def frozen_blocks(self, frozen_fraction: float) -> int:

@@ -35,7 +35,6 @@ class ImageBackbone(Backbone):
         model: The timm model without its classifier; gives pooled features.
         architecture: timm's name of it (`tf_efficientnet_lite0`).
         model_args: Arguments that timm built it with, beside the architecture.
-        image_size: Pixels per side of the images last run; those of pretraining before.
     """
 
     modality = "image"
@@ -67,7 +66,6 @@ class ImageBackbone(Backbone):
         self.freeze(0.0)
         self.eval()
         _refuse_uncuttable(self)
-        self.image_size: int = self._input["input_size"][-1]
 
     @classmethod
     def from_folder(cls, folder: Path, identity: str, source: str) -> ImageBackbone:
@@ -162,7 +160,6 @@ class ImageBackbone(Backbone):
     def forward(self, batch: Batch, *, start: int = 0, hidden: Tensor | None = None) -> Tensor:
         """Run the blocks from `start` on and pool; see `Backbone.forward`."""
         pixels = batch["pixels"]
-        self.image_size = pixels.shape[-1]
         if start == 0:
             return self.model(pixels)
         if hidden is None:
@@ -200,15 +197,16 @@ class ImageBackbone(Backbone):
             head: `(outputs, width)` linear layer on the pooled features.
             label_names: Class names.
             image_size: Pixels per side that the model was trained with, written down as its
-                preprocessing; by default those last run, which a run on cached features
-                has never seen.
+                preprocessing; None keeps those of pretraining.
         """
         weights = dict(self.model.state_dict())
         weights[f"{self._classifier_path}.weight"] = head.weight
         weights[f"{self._classifier_path}.bias"] = head.bias
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-        config = self._config(head.out_features, label_names, image_size or self.image_size)
+        config = self._config(
+            head.out_features, label_names, image_size or self._input["input_size"][-1]
+        )
         (folder / "config.json").write_text(json.dumps(config, indent=2))
 
     def _config(self, classes: int, label_names: Sequence[str], side: int) -> dict[str, Any]:

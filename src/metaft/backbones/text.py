@@ -216,7 +216,14 @@ class TextBackbone(Backbone):
         mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)  # (rows, width)
         return functional.layer_norm(mean.float(), mean.shape[-1:])
 
-    def save(self, folder: Path, head: nn.Linear, label_names: Sequence[str]) -> None:
+    def save(
+        self,
+        folder: Path,
+        head: nn.Linear,
+        label_names: Sequence[str],
+        *,
+        image_size: int | None = None,
+    ) -> None:
         """Write one model that `AutoModelForSequenceClassification` loads."""
         outputs = head.out_features
         whole: Any

@@ -68,7 +68,7 @@ def save_run(
     """
     with written_beside(folder) as beside:
         beside.mkdir()
-        model.backbone.save(beside, model.head, task.label_names)
+        model.backbone.save(beside, model.head, task.label_names, image_size=recipe.image_size)
         recipe.save(beside / RECIPE_FILE)
         (beside / TRACE_FILE).write_text(json.dumps(trace, indent=1, ensure_ascii=False))
         card = _write_card(task, recipe, trace, init, predicted)
