@@ -279,5 +279,5 @@ def _recipe_at(point: Any, epochs: int) -> Recipe:
         batch_size=(8, 16, 32)[min(2, int(batch * 3))],
         warmup_fraction=PLAIN.extended(epochs).warmup_fraction,
         weight_decay=(0.0, 0.01, 0.1)[min(2, int(decay * 3))],
-        head_init=("random", "linear_probe")[min(1, int(head * 2))],  # type: ignore[arg-type]
+        head_init=("random", "linear_probe")[min(1, int(head * 2))],
     )

@@ -16,6 +16,7 @@ from metaft.errors import RunFailedError, UserError
 if TYPE_CHECKING:
     from metaft.backbones.backbone import Backbone
     from metaft.finetuning.loop import FineTuned
+    from metaft.prior.choice import Goal
     from metaft.recipes import Recipe
     from metaft.tasks.load import ColumnNames
     from metaft.tasks.task import Task
@@ -85,7 +86,7 @@ def command(
     backbone: str | None,
     plain: bool,
     recipe_file: Path | None,
-    goal: str | None,
+    goal: Goal | None,
     prior: str | None,
     rows: int | None,
     settings: tuple[str, ...],
@@ -185,7 +186,7 @@ def _ask_prior(
     *,
     backbone: str | None,
     prior: str | None,
-    goal: str,
+    goal: Goal,
     rows: int | None,
     offline: bool,
 ) -> _Choice:
