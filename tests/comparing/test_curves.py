@@ -23,6 +23,17 @@ def test_curve_is_the_mean_over_seeds_with_its_range(comparison: Comparison) -> 
     assert plain.seconds.tolist() == pytest.approx([4.4, 8.8])
 
 
+def test_score_that_counts_is_where_validation_stopped(comparison: Comparison) -> None:
+    plan, traces = comparison({"mail": {"plain": [0.7, 0.8], "steady": [0.9, 0.9]}})
+    first = traces["mail/plain/0"]
+    traces["mail/plain/0"] = dataclasses.replace(first, best_epoch=1, test=first.curve[0].test)
+    (mail,) = gather_curves(plan, traces)
+    plain = mail.methods[0]
+    assert plain.chosen_epoch == 1.5
+    assert plain.chosen_seconds == pytest.approx((4.4 + 8.8) / 2)
+    assert plain.chosen_score == pytest.approx((0.6 + 0.8) / 2)
+
+
 def test_failed_and_missing_runs_are_not_drawn(comparison: Comparison) -> None:
     scores = {"mail": {"plain": [0.7, 0.8], "steady": ["diverged", "failed"]}}
     plan, traces = comparison(scores, missing=[("mail", "plain", 0)])
@@ -33,6 +44,6 @@ def test_failed_and_missing_runs_are_not_drawn(comparison: Comparison) -> None:
 def test_curves_of_unequal_length_are_cut_to_the_shortest(comparison: Comparison) -> None:
     plan, traces = comparison({"mail": {"plain": [0.7, 0.8], "steady": [0.9, 0.9]}})
     stopped = traces["mail/plain/0"]
-    traces["mail/plain/0"] = dataclasses.replace(stopped, curve=stopped.curve[:1])
+    traces["mail/plain/0"] = dataclasses.replace(stopped, curve=stopped.curve[:1], best_epoch=1)
     (mail,) = gather_curves(plan, traces)
     assert mail.methods[0].epochs.tolist() == [1]

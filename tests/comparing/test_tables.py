@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,13 +53,36 @@ def test_recipes_say_what_differs_from_plain_and_what_was_expected(
     tables: dict[str, Table],
 ) -> None:
     plain, mail, news = tables["Recipes"].rows
-    assert plain == ("plain", "all", "plain", "-", "-", "")
-    assert mail[:5] == ("learned", "mail", "learning_rate 0.0001", "85.0 (75.0 to 90.0)", "65.0")
+    assert plain == ("plain", "all", "plain", "-", "-")
+    assert mail == ("learned", "mail", "learning_rate 0.0001", "85.0 (75.0 to 90.0)", "65.0")
     assert news[1] == "news*"
 
 
 def test_predictions_are_those_of_the_headline(tables: dict[str, Table]) -> None:
     assert tables["Predicted"].rows == (("learned", "2", "50%", "20.0", "-20.0"),)
+
+
+def test_columns_without_anything_are_left_out(comparison: Comparison) -> None:
+    report = build_report(*comparison({"mail": {"plain": [0.7], "steady": [0.8]}}))
+    (recipes,) = (table for table in report_tables(report) if table.title == "Recipes")
+    assert recipes.columns == ("method", "task", "recipe")
+
+
+def test_note_stands_once_with_its_tasks(comparison: Comparison) -> None:
+    scores = {name: {"plain": [0.7], "learned": [0.8]} for name in ("mail", "news", "poems")}
+    plan, traces = comparison(scores)
+    for task, note in zip(plan.tasks, ("too far", "too far", "too small"), strict=True):
+        task.choices["learned"] = dataclasses.replace(task.choices["learned"], note=note)
+    (notes,) = (t for t in report_tables(build_report(plan, traces)) if "without" in t.title)
+    assert notes.rows == (("learned", "mail, news", "too far"), ("learned", "poems", "too small"))
+
+
+def test_three_methods_are_ranked(comparison: Comparison) -> None:
+    scores = {name: {"plain": [0.7], "a": [0.8], "b": [0.9]} for name in ("mail", "news")}
+    report = build_report(*comparison(scores))
+    (ranks,) = (table for table in report_tables(report) if table.title.startswith("Mean ranks"))
+    assert ranks.rows[:3] == (("b", "1.00"), ("a", "2.00"), ("plain", "3.00"))
+    assert ranks.rows[4] == ("Friedman's test", "p = 0.135")
 
 
 def test_every_row_is_as_long_as_its_heading(tables: dict[str, Table]) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from metaft.comparing.methods import Method
     from metaft.comparing.protocol import ComparisonPlan
     from metaft.comparing.report import Report
+    from metaft.comparing.tables import Table as TextTable
 
 
 @click.command("compare")
@@ -141,14 +142,21 @@ def _plan(tasks: list[str], methods: list[Method], **settings: Any) -> Compariso
 
 def _render(report: Report) -> Any:
     from rich.console import Group
-    from rich.table import Table
 
     from metaft.comparing.tables import report_tables
 
-    shown = []
-    for content in report_tables(report):
-        table = Table(*content.columns, title=content.title, title_justify="left")
-        for row in content.rows:
-            table.add_row(*row)
-        shown.append(table)
-    return Group(*shown)
+    return Group(*(_laid_out(table) for table in report_tables(report)))
+
+
+def _laid_out(content: TextTable) -> Any:
+    """Lay a table out; the first column, which names the row, is never cut."""
+    from rich.table import Table
+
+    first, *others = content.columns
+    table = Table(title=content.title, title_justify="left")
+    table.add_column(first, no_wrap=True)
+    for heading in others:
+        table.add_column(heading, overflow="fold")
+    for row in content.rows:
+        table.add_row(*row)
+    return table

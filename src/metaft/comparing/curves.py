@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
@@ -23,6 +24,8 @@ class MethodCurve:
         seconds: `(epochs,)` mean wall seconds from the beginning to the end of each.
         mean: `(epochs,)` mean test score over the seeds.
         low, high: `(epochs,)` lowest and highest score of a seed.
+        chosen_epoch, chosen_seconds: Where validation stopped, mean over the seeds.
+        chosen_score: Test score there, mean over the seeds: what counts.
         seeds: Runs that ended well; those that failed are not drawn.
     """
 
@@ -32,6 +35,9 @@ class MethodCurve:
     mean: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    chosen_epoch: float
+    chosen_seconds: float
+    chosen_score: float
     seeds: int
 
 
@@ -75,13 +81,17 @@ def _curve(task: PlannedTask, method: str, traces: Sequence[Trace]) -> MethodCur
     scores = np.array(
         [[epoch.test[task.metric] for epoch in trace.curve[:shortest]] for trace in traces]
     )
-    seconds = np.array([cumulative_seconds(trace, task.rows)[:shortest] for trace in traces])
+    seconds = [cumulative_seconds(trace, task.rows) for trace in traces]
+    chosen = [trace.best_epoch for trace in traces]
     return MethodCurve(
         method=method,
         epochs=np.arange(1, shortest + 1),
-        seconds=seconds.mean(axis=0),
+        seconds=np.mean([seen[:shortest] for seen in seconds], axis=0),
         mean=scores.mean(axis=0),
         low=scores.min(axis=0),
         high=scores.max(axis=0),
+        chosen_epoch=fmean(chosen),
+        chosen_seconds=fmean(seen[epoch - 1] for seen, epoch in zip(seconds, chosen, strict=True)),
+        chosen_score=fmean(trace.test[task.metric] for trace in traces),
         seeds=len(traces),
     )

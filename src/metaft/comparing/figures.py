@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from metaft.comparing.curves import MethodCurve, TaskCurves
 from metaft.files import written_beside
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
 
 # Okabe & Ito's colours, which stay apart for colour-blind readers, yellow left out; lines
@@ -24,7 +25,7 @@ _HEAD_INCHES = 0.9  # title and legend
 _DOTS_PER_INCH = 120
 _TITLE = (
     "Test score after each epoch: by epoch (left) and by seconds (right) of every task\n"
-    "line: mean over seeds; band: lowest to highest seed"
+    "line: mean over seeds; band: lowest to highest seed; star: where validation chose to stop"
 )
 
 
@@ -58,7 +59,7 @@ def draw_learning_curves(tasks: Sequence[TaskCurves], path: Path) -> None:
         figure.savefig(beside, format="png")
 
 
-def _styles_of(tasks: Sequence[TaskCurves]) -> dict[str, dict[str, str]]:
+def _styles_of(tasks: Sequence[TaskCurves]) -> dict[str, dict[str, Any]]:
     """Give every method the same colour, marker and line in all panels."""
     methods = dict.fromkeys(curve.method for task in tasks for curve in task.methods)
     return {
@@ -72,11 +73,12 @@ def _styles_of(tasks: Sequence[TaskCurves]) -> dict[str, dict[str, str]]:
 
 
 def _draw_task(
-    by_epoch: Axes, by_seconds: Axes, task: TaskCurves, styles: dict[str, dict[str, str]]
+    by_epoch: Axes, by_seconds: Axes, task: TaskCurves, styles: dict[str, dict[str, Any]]
 ) -> None:
     for curve in task.methods:
-        _draw_curve(by_epoch, curve.epochs, curve, styles[curve.method])
-        _draw_curve(by_seconds, curve.seconds, curve, styles[curve.method])
+        style = styles[curve.method]
+        _draw_curve(by_epoch, curve.epochs, curve.chosen_epoch, curve, style)
+        _draw_curve(by_seconds, curve.seconds, curve.chosen_seconds, curve, style)
     by_epoch.set_title(task.task, fontsize="small", loc="left", fontweight="bold")
     by_epoch.set_xlabel("epoch", fontsize="small")
     by_epoch.set_ylabel(f"test {task.metric.replace('_', ' ')}", fontsize="small")
@@ -95,6 +97,12 @@ def _draw_task(
             panel.text(0.5, 0.5, "no run ended well", transform=panel.transAxes, ha="center")
 
 
-def _draw_curve(panel: Axes, x: object, curve: MethodCurve, style: dict[str, str]) -> None:
-    panel.plot(x, curve.mean, label=curve.method, markersize=4, linewidth=1.4, **style)  # type: ignore[arg-type]
-    panel.fill_between(x, curve.low, curve.high, color=style["color"], alpha=0.15, linewidth=0)  # type: ignore[arg-type]
+def _draw_curve(
+    panel: Axes, x: np.ndarray, chosen: float, curve: MethodCurve, style: dict[str, Any]
+) -> None:
+    colour = style["color"]
+    panel.plot(x, curve.mean, label=curve.method, markersize=4, linewidth=1.4, **style)
+    panel.fill_between(x, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
+    panel.scatter(
+        chosen, curve.chosen_score, s=90, marker="*", color=colour, edgecolor="black", zorder=3
+    )

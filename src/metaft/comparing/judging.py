@@ -18,6 +18,7 @@ from metaft.significance import (
     Verdict,
     compare_paired,
     compare_ranks,
+    fewest_pairs,
     hodges_lehmann,
     holm,
     pairs_needed,
@@ -145,7 +146,7 @@ def _judge_one(tasks: Sequence[TaskResult], method: str, reference: str) -> Judg
         t_test_holm=math.nan,
         wilcoxon_holm=math.nan,
         non_inferiority=show_non_inferiority(differences, MARGIN_POINTS),
-        pairs_needed=pairs_needed(points.effect_size),
+        pairs_needed=pairs_needed(points.effect_size) if points.pairs >= fewest_pairs() else None,
         time=_compare_times(tasks, method, reference),
     )
 

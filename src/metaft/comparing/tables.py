@@ -16,6 +16,7 @@ SEEN_MARK = "*"
 """Behind the name of a task that a method had learned from."""
 
 _UNKNOWN = "-"
+_ALL_TASKS = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,19 @@ def report_tables(report: Report) -> list[Table]:
         _ranks(report),
         _predictions(report),
         _recipes(report),
+        _notes(report),
         Table("Left out", ("task", "why"), tuple(report.left_out.items())),
     ]
-    return [table for table in tables if table.rows]
+    return [_without_empty_columns(table) for table in tables if table.rows]
+
+
+def _without_empty_columns(table: Table) -> Table:
+    kept = [at for at, cells in enumerate(zip(*table.rows, strict=True)) if {*cells} != {_UNKNOWN}]
+    return Table(
+        title=table.title,
+        columns=tuple(table.columns[at] for at in kept),
+        rows=tuple(tuple(row[at] for at in kept) for row in table.rows),
+    )
 
 
 def _scores(report: Report) -> Table:
@@ -63,7 +74,7 @@ def _scores(report: Report) -> Table:
 
 def _score_row(task: TaskResult, methods: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
     return (
-        task.task + SEEN_MARK * task.is_seen,
+        _name(task),
         task.metric,
         *(_score(task.of(method)) for method in methods),
         *(_number(task.of(method).difference_points, sign=True) for method in others),
@@ -114,13 +125,13 @@ def _ranks(report: Report) -> Table:
     ranks = report.ranks
     if ranks is None:
         return Table("", (), ())
-    title = (
-        f"Mean ranks, 1 is best: Friedman p = {_chance(ranks.friedman.p_value)}, "
-        f"critical difference (Nemenyi) {_number(ranks.critical_difference, digits=2)}"
-    )
     in_order = sorted(zip(ranks.mean_ranks, report.methods, strict=True), key=lambda pair: pair[0])
-    rows = tuple((method, _number(rank, digits=2)) for rank, method in in_order)
-    return Table(title, ("method", "mean rank"), rows)
+    rows = (
+        *((method, _number(rank, digits=2)) for rank, method in in_order),
+        ("critical difference (Nemenyi)", _number(ranks.critical_difference, digits=2)),
+        ("Friedman's test", f"p = {_chance(ranks.friedman.p_value)}"),
+    )
+    return Table("Mean ranks of the scores, 1 is best", ("method", "mean rank"), rows)
 
 
 def _predictions(report: Report) -> Table:
@@ -140,26 +151,32 @@ def _predictions(report: Report) -> Table:
 
 def _recipes(report: Report) -> Table:
     rows = [row for method in report.methods for row in _recipe_rows(report.tasks, method)]
-    return Table(
-        "Recipes", ("method", "task", "recipe", "predicted", "reached", "note"), tuple(rows)
-    )
+    return Table("Recipes", ("method", "task", "recipe", "predicted", "reached"), tuple(rows))
 
 
 def _recipe_rows(tasks: Sequence[TaskResult], method: str) -> Iterable[tuple[str, ...]]:
-    """Yield a row per task, or one for all where the method never looks at the task."""
+    """Yield a row per task, or one for all where nothing differs between them."""
     results = [task.of(method) for task in tasks]
     if len({result.recipe for result in results}) == 1 and not any(r.predicted for r in results):
-        yield method, "all", _recipe(results[0].recipe), _UNKNOWN, _UNKNOWN, results[0].note
+        yield method, _ALL_TASKS, _recipe(results[0].recipe), _UNKNOWN, _UNKNOWN
         return
     for task, result in zip(tasks, results, strict=True):
-        yield (
-            method,
-            task.task + SEEN_MARK * task.is_seen,
-            _recipe(result.recipe),
-            _predicted(result),
-            _number(POINTS * result.score),
-            result.note,
-        )
+        reached = _number(POINTS * result.score) if result.predicted else _UNKNOWN
+        yield method, _name(task), _recipe(result.recipe), _predicted(result), reached
+
+
+def _notes(report: Report) -> Table:
+    """Say once what a method had to do without on several tasks."""
+    tasks_of: dict[tuple[str, str], list[str]] = {}
+    for task in report.tasks:
+        for result in task.results:
+            if result.note:
+                tasks_of.setdefault((result.method, result.note), []).append(_name(task))
+    rows = tuple(
+        (method, _ALL_TASKS if len(names) == len(report.tasks) else ", ".join(names), note)
+        for (method, note), names in tasks_of.items()
+    )
+    return Table("What the prior had to do without", ("method", "task", "why"), rows)
 
 
 def _recipe(recipe: Recipe) -> str:
@@ -182,6 +199,10 @@ def _predicted(result: MethodResult) -> str:
         return _UNKNOWN
     low, high = (_number(POINTS * bound) for bound in (result.predicted.low, result.predicted.high))
     return f"{_number(POINTS * result.predicted.score)} ({low} to {high})"
+
+
+def _name(task: TaskResult) -> str:
+    return task.task + SEEN_MARK * task.is_seen
 
 
 def _number(value: float, *, sign: bool = False, digits: int = 1) -> str:

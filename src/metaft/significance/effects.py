@@ -15,6 +15,10 @@ from metaft.significance.paired import EXACT_PAIRS
 
 _RESAMPLES = 9999
 
+_FEWEST_RESAMPLED = 6
+"""With fewer differences there is no bootstrap interval: it would leave out 0 whenever all of
+them have one sign, which luck alone gives five differences once in 16 times."""
+
 _ROUNDING = 1e-12
 """A tail of 2.5 % is one that exceeds it by no more than this share: (1 - .95) / 2 is not .025."""
 
@@ -80,7 +84,7 @@ def bootstrap_interval(
 ) -> Interval:
     """Return the bootstrap interval of the mean: BCa, or percentiles where BCa has none.
 
-    Fewer than two differences leave it without bounds; constant ones make it a point.
+    Fewer than six differences leave it without bounds; constant ones make it a point.
 
     Args:
         differences: `(pairs,)`.
@@ -92,7 +96,7 @@ def bootstrap_interval(
         Efron (1987), Better bootstrap confidence intervals.
     """
     values = finite(differences)
-    if len(values) < 2:
+    if len(values) < _FEWEST_RESAMPLED:
         return Interval(-math.inf, math.inf, level)
     if is_constant(values):
         return Interval(float(values[0]), float(values[0]), level)
