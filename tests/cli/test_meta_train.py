@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from tests.conftest import TextBackboneFactory
+from torch import nn
+
+from metaft import cli
+from metaft.traces.store import TraceStore
+
+TASKS = "uci_sentences_yelp,convention_2012_party"
+_SLOW = pytest.mark.timeout(600)  # Workers import torch: on a busy machine that takes minutes.
+
+
+@pytest.fixture(scope="module")
+def backbone_folder(
+    tmp_path_factory: pytest.TempPathFactory, tiny_text_backbone: TextBackboneFactory
+) -> str:
+    """Return a folder with a tiny backbone, as `--backbone` takes it."""
+    folder = tmp_path_factory.mktemp("backbone")
+    backbone = tiny_text_backbone()
+    backbone.save(folder, nn.Linear(backbone.width, 2), ("no", "yes"))
+    return str(folder)
+
+
+def _options(folder: Path, backbone: str) -> list[str]:
+    return [
+        *("meta-train", "--tasks", TASKS, "--backbone", backbone, "--out", f"{folder / 'prior'}"),
+        *("--store", f"sqlite:///{folder / 'traces.db'}", "--offline"),
+        *("--sizes", "16", "--workers", "1"),
+    ]
+
+
+def _metaft(*options: str) -> Result:
+    return CliRunner().invoke(cli.group, options)
+
+
+@_SLOW
+def test_traces_and_prior_come_from_one_command(tmp_path: Path, backbone_folder: str) -> None:
+    options = [*_options(tmp_path, backbone_folder), "--recipes", "3", "--epochs", "1"]
+    result = _metaft(*options, "--format", "json")
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert answer["traces"]["recorded"] == 6
+    assert answer["traces"]["statuses"] == {"ok": 6}
+    assert answer["prior"] == {"name": "prior", "version": "0.1.0", "tasks": 2, "traces": 6}
+    assert (tmp_path / "prior" / "prior.json").is_file()
+
+
+@_SLOW
+def test_interrupt_says_how_to_go_on(tmp_path: Path, backbone_folder: str) -> None:
+    options = [*_options(tmp_path, backbone_folder), "--stages", "traces", "--epochs", "40"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from metaft.cli import main; main()", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        store = TraceStore(f"sqlite:///{tmp_path / 'traces.db'}")
+        while not store.ids() and process.poll() is None:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)  # As a Ctrl-C in a terminal does.
+        stdout, stderr = process.communicate()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130
+    assert stdout == ""
+    assert "of 24 runs are recorded and kept; the same command goes on with the rest." in stderr
+    assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--stages", "traces,train", "stages is 'traces,train'; allowed are traces, init, prior"),
+        ("--stages", ",", "stages is ','"),
+        ("--sizes", "128,0", "sizes is '128,0'; allowed are whole numbers above 0"),
+        ("--tasks", "nothing", "there is no task 'nothing'"),
+        ("--store", "traces.db", "is no database URL"),
+        ("--engine", "slurm", "'slurm' is not one of 'local', 'ray'"),
+    ],
+)
+def test_bad_options_are_named(
+    tmp_path: Path, backbone_folder: str, option: str, value: str, message: str
+) -> None:
+    result = _metaft(*_options(tmp_path, backbone_folder), option, value)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stdout == ""
+    assert not (tmp_path / "prior").exists()
+
+
+def test_ray_that_is_not_installed_is_named(tmp_path: Path, backbone_folder: str) -> None:
+    if find_spec("ray"):
+        pytest.skip("ray is installed")
+    result = _metaft(*_options(tmp_path, backbone_folder), "--engine", "ray")
+    assert result.exit_code == 2
+    assert "pip install ray" in result.stderr
