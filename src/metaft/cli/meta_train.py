@@ -20,6 +20,7 @@ from metaft.cli.options import (
     time_limit_option,
 )
 from metaft.cli.output import print_answer, print_notice, progress_bar
+from metaft.cli.recording import RecordingBar
 from metaft.errors import TaskError, UserError
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 
     from metaft.metalearning.settings import Algorithm
     from metaft.traces.engine import EngineName
-    from metaft.traces.recorder import Progress, RecordingSummary
+    from metaft.traces.recorder import RecordingSummary
     from metaft.traces.store import TraceStore
-    from metaft.traces.trace import PlannedRun, Trace
+    from metaft.traces.trace import PlannedRun
 
 STAGES = ("traces", "init", "prior")
 
@@ -204,7 +205,7 @@ class _Course:
         """Record traces; tasks that cannot be recorded take no part in the later stages."""
         from metaft.traces.recorder import record
 
-        with _RecordingBar() as bar:
+        with RecordingBar() as bar:
             summary = record(
                 runs,
                 self.store,
@@ -265,37 +266,6 @@ class _Course:
         if self.time_limit_seconds is None:
             return None
         return max(0.0, self.time_limit_seconds - (time.monotonic() - self.began))
-
-
-class _RecordingBar:
-    """Shows the look at the tasks, then the runs; after a Ctrl-C says how to go on."""
-
-    def __init__(self) -> None:
-        self._shown = contextlib.ExitStack()
-        self._progress: Progress | None = None
-
-    def __enter__(self) -> _RecordingBar:
-        self._shown.enter_context(progress_bar("Looking at the tasks", None))
-        return self
-
-    def begin(self, progress: Progress) -> None:
-        """Show the bar of the runs."""
-        self._shown.close()
-        self._progress = progress
-        self._advance = self._shown.enter_context(progress_bar("Recording", progress.total))
-
-    def advance(self, trace: Trace, progress: Progress) -> None:
-        """Show that a run has ended."""
-        self._progress = progress
-        self._advance(1, f"{trace.task} ({trace.status})")
-
-    def __exit__(self, _: Any, error: BaseException | None, __: Any) -> None:
-        self._shown.close()
-        if isinstance(error, KeyboardInterrupt) and self._progress:
-            print_notice(
-                f"{self._progress.done} of {self._progress.total} runs are recorded and kept; "
-                "the same command goes on with the rest."
-            )
 
 
 class _StepBars(contextlib.ExitStack):
