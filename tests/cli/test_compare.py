@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from torch import nn
 
 from metaft import cli
+from metaft.comparing.methods import KNOWN_METHODS
 
 if TYPE_CHECKING:
     from tests.conftest import TextBackboneFactory
@@ -29,6 +30,11 @@ def backbone_folder(
 
 def _compare(*options: object) -> Result:
     return CliRunner().invoke(cli.group, ["compare", *map(str, options)])
+
+
+def test_help_names_every_method() -> None:
+    shown = "".join(_compare("--help").stdout.split())  # lines break behind hyphens
+    assert all(method in shown for method in KNOWN_METHODS)
 
 
 class Compared(NamedTuple):

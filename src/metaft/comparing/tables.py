@@ -39,6 +39,7 @@ def report_tables(report: Report) -> list[Table]:
     known = "all tasks, those that the prior learned from included"
     tables = [
         _scores(report),
+        _seconds(report),
         _judgements("Differences and tests", report.judgements),
         _judgements(f"The same over {known}", report.judgements_with_seen),
         _ranks(report),
@@ -66,7 +67,6 @@ def _scores(report: Report) -> Table:
         "metric",
         *report.methods,
         *(f"{method} - {report.reference}" for method in others),
-        f"seconds ({' / '.join(report.methods)})",
     )
     rows = tuple(_score_row(task, report.methods, others) for task in report.tasks)
     return Table("Test scores in points, mean and deviation over seeds", columns, rows)
@@ -78,7 +78,6 @@ def _score_row(task: TaskResult, methods: Sequence[str], others: Sequence[str]) 
         task.metric,
         *(_score(task.of(method)) for method in methods),
         *(_number(task.of(method).difference_points, sign=True) for method in others),
-        " / ".join(_number(task.of(method).seconds) for method in methods),
     )
 
 
@@ -87,6 +86,14 @@ def _score(result: MethodResult) -> str:
     if not math.isnan(result.spread):
         text += f" ± {_number(POINTS * result.spread)}"
     return text + (f" ({result.failures} failed)" if result.failures else "")
+
+
+def _seconds(report: Report) -> Table:
+    rows = tuple(
+        (_name(task), *(_number(task.of(method).seconds) for method in report.methods))
+        for task in report.tasks
+    )
+    return Table("Wall seconds of a run, mean over seeds", ("task", *report.methods), rows)
 
 
 def _judgements(title: str, judgements: Sequence[Judgement]) -> Table:
