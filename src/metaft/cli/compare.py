@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +11,10 @@ from metaft.cli.options import (
     backbone_option,
     format_option,
     offline_option,
+    prior_option,
     store_option,
     time_limit_option,
+    workers_option,
 )
 from metaft.cli.output import print_answer, print_notice, progress_bar
 from metaft.cli.recording import RecordingBar
@@ -64,14 +65,8 @@ if TYPE_CHECKING:
     help="Folder of the report: report.json, report.md, traces.parquet, learning_curves.png.",
 )
 @backbone_option
-@click.option("--prior", metavar="NAME|DIR", help="Prior to ask; default: the shipped one.")
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 1024),
-    default=lambda: os.cpu_count() or 1,
-    show_default="one per core",
-    help="One-thread processes that make the runs.",
-)
+@prior_option
+@workers_option
 @store_option
 @time_limit_option
 @offline_option

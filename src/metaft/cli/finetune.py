@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from metaft.cli.options import backbone_option, dataset_options, format_option
+from metaft.cli.options import backbone_option, dataset_options, format_option, prior_option
 from metaft.cli.output import print_answer, print_notice, progress_bar
 from metaft.errors import RunFailedError, UserError
 
@@ -49,7 +49,7 @@ MAX_VALIDATION_ROWS = 1000
     type=click.Choice(["score", "cost"]),
     help="What the suggested recipe seeks: the best score (default), or the lowest cost.",
 )
-@click.option("--prior", metavar="NAME|DIR", help="Prior to ask; default: the shipped one.")
+@prior_option
 @click.option("--rows", type=click.IntRange(min=8), help="Train on so many rows.")
 @click.option(
     "--set",

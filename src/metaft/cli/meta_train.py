@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from metaft.cli.options import (
     offline_option,
     store_option,
     time_limit_option,
+    workers_option,
 )
 from metaft.cli.output import print_answer, print_notice, progress_bar
 from metaft.cli.recording import RecordingBar
@@ -118,13 +118,7 @@ def _parse_sizes(_: click.Context, __: click.Parameter, value: str) -> tuple[int
     show_default=True,
     help="Runs of each recipe, with other seeds and other training rows.",
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 1024),
-    default=lambda: os.cpu_count() or 1,
-    show_default="one per core",
-    help="One-thread processes that record.",
-)
+@workers_option
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),

@@ -120,6 +120,24 @@ def store_option(command: _Command) -> _Command:
     )(command)
 
 
+def prior_option(command: _Command) -> _Command:
+    """Add `--prior`, as the parameter `prior`; None means the shipped one."""
+    return click.option(
+        "--prior", metavar="NAME|DIR", help="Prior to ask; default: the shipped one."
+    )(command)
+
+
+def workers_option(command: _Command) -> _Command:
+    """Add `--workers`, as the parameter `workers`."""
+    return click.option(
+        "--workers",
+        type=click.IntRange(1, 1024),
+        default=_usable_cores,
+        show_default="one per core",
+        help="One-thread processes that make the runs.",
+    )(command)
+
+
 def time_limit_option(command: _Command) -> _Command:
     """Add `--time-limit`, as the parameter `time_limit_seconds`."""
     return click.option(
@@ -139,6 +157,13 @@ def duration_callback(_: click.Context, __: click.Parameter, value: str | None) 
 def size_callback(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
     """Read an option's value as MiB, for `click.option(callback=...)`."""
     return None if value is None else parse_size(value)
+
+
+def _usable_cores() -> int:
+    """Count the cores that this process may use, which can be fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _go_offline(_: click.Context, __: click.Parameter, offline: bool) -> bool:
