@@ -15,15 +15,14 @@ import numpy as np
 
 from metaft.features.dataset import TOKEN_LEVELS
 from metaft.prior.described import Described
-from metaft.prior.encoding import steps_of
 from metaft.prior.space import Space
 from metaft.prior.table import TraceTable
-from metaft.recipes import Recipe
 from metaft.traces.trace import VALIDATION_ROWS
 
 _FORWARD_SHARE = 1 / 3  # of a training step: backward costs about twice the forward pass
 _PIXELS_PER_UNIT = 32 * 32  # what one token is to a text, a tile of this size is to an image
 _UNKNOWN_TOKENS = 64.0
+_BYTES_PER_WEIGHT = 4
 _BYTES_PER_LEARNED = 16  # weight, gradient and two moments of AdamW, each float32
 _GIGA, _MEBI = 1e9, float(1 << 20)
 
@@ -34,8 +33,8 @@ class CostModel:
 
     Attributes:
         space: The cells.
-        second_prices: Seconds per unit of each kind of work, >= 0; see `_work_of`.
-        memory_prices: MiB per unit of each kind of memory, >= 0; see `_memory_of`.
+        second_prices: Seconds per unit of each kind of work, >= 0; see `_Amounts`.
+        memory_prices: MiB per unit of each kind of memory, >= 0; see `_Amounts`.
     """
 
     space: Space
@@ -45,8 +44,9 @@ class CostModel:
     @classmethod
     def fit(cls, table: TraceTable, rows: Sequence[Described]) -> CostModel:
         """Fit the prices to the training blocks, by relative error."""
-        work = np.array([[_work_of(cell, row) for cell in table.space.cells] for row in rows])
-        memory = np.array([[_memory_of(cell, row) for cell in table.space.cells] for row in rows])
+        amounts = [_Amounts.count(table.space, row) for row in rows]
+        work = np.array([counted.work for counted in amounts])
+        memory = np.array([counted.memory for counted in amounts])
         return cls(
             space=table.space,
             second_prices=_fit_prices(work, table.train_seconds),
@@ -55,8 +55,7 @@ class CostModel:
 
     def training_seconds(self, row: Described) -> np.ndarray:
         """Return the seconds `(cells,)` of the training steps alone."""
-        work = np.array([_work_of(cell, row) for cell in self.space.cells])
-        seconds: np.ndarray = work @ self.second_prices
+        seconds: np.ndarray = _Amounts.count(self.space, row).work @ self.second_prices
         return seconds
 
     def run_seconds(self, row: Described) -> np.ndarray:
@@ -65,64 +64,79 @@ class CostModel:
         Beside the training steps these are the one pass through the frozen blocks and the
         forward passes over the validation rows, priced like the forward part of training.
         """
-        price = self.second_prices[0] * _FORWARD_SHARE
-        passes = np.array([_forward_work_of(cell, row) for cell in self.space.cells])
-        return self.training_seconds(row) + price * passes
+        counted = _Amounts.count(self.space, row)
+        forward_price = self.second_prices[0] * _FORWARD_SHARE
+        seconds: np.ndarray = counted.work @ self.second_prices + forward_price * counted.passes
+        return seconds
 
     def peak_memory_mib(self, row: Described) -> np.ndarray:
         """Return the peak memory `(cells,)` of a run in MiB."""
-        memory = np.array([_memory_of(cell, row) for cell in self.space.cells])
-        peak: np.ndarray = memory @ self.memory_prices
+        peak: np.ndarray = _Amounts.count(self.space, row).memory @ self.memory_prices
         return peak
 
 
-def _work_of(recipe: Recipe, row: Described) -> list[float]:
-    """Count the work of the training steps of a run.
+@dataclass(frozen=True, eq=False)
+class _Amounts:
+    """What a run of each cell takes, counted.
 
-    Returns:
-        Multiplications of the learning blocks (10^9), parameters updated (10^9), rows
-        gathered (10^3), steps taken (10^3).
+    Attributes:
+        work: `(cells, 4)` of the training steps: multiplications of the learning blocks
+            (10^9), parameters updated (10^9), rows gathered (10^3), steps taken (10^3).
+        passes: `(cells,)` multiplications (10^9) outside the training steps.
+        memory: `(cells, 4)` in MiB: a constant, all weights, what the optimiser keeps for
+            what learns, activations.
     """
-    rows = recipe.epochs * row.train_rows
-    steps = steps_of(recipe, row.train_rows)
-    return [
-        rows * _units_of(recipe, row) * _learning_blocks(recipe, row) / _GIGA,
-        steps * _learned_parameters(recipe, row) / _GIGA,
-        rows / 1e3,
-        steps / 1e3,
-    ]
+
+    work: np.ndarray
+    passes: np.ndarray
+    memory: np.ndarray
+
+    @classmethod
+    def count(cls, space: Space, row: Described) -> _Amounts:
+        """Count for every cell, on a task and backbone."""
+        epochs, batch_size = space.epochs, _field(space, "batch_size")
+        frozen = _field(space, "frozen_fraction")
+        units, blocks = _units_of(space, row), _block_parameters(row)
+        depth = _known(row, "backbone_depth", 6.0)
+        learning = blocks * (1.0 - np.round(frozen * depth) / depth)
+        # Embeddings learn where nothing is frozen.
+        learned = np.where(frozen == 0, _parameters(row), learning)
+        steps = epochs * np.ceil(row.train_rows / batch_size)
+        rows = epochs * row.train_rows
+        frozen_once = (row.train_rows + VALIDATION_ROWS) * (blocks - learning)
+        validation = epochs * VALIDATION_ROWS * learning
+        width = 2.0 ** _known(row, "backbone_log2_width", 8.0)
+        constant = np.ones(len(space))
+        work = [rows * units * learning / _GIGA, steps * learned / _GIGA, rows / 1e3, steps / 1e3]
+        memory = [
+            constant,
+            constant * _BYTES_PER_WEIGHT * _parameters(row) / _MEBI,
+            _BYTES_PER_LEARNED * learned / _MEBI,
+            _BYTES_PER_WEIGHT * batch_size * units * learning / width / _MEBI,
+        ]
+        return cls(
+            work=np.stack(work, axis=1),
+            passes=units * (frozen_once + validation) / _GIGA,
+            memory=np.stack(memory, axis=1),
+        )
 
 
-def _forward_work_of(recipe: Recipe, row: Described) -> float:
-    """Count the multiplications (10^9) of a run outside its training steps."""
-    learning, blocks = _learning_blocks(recipe, row), _block_parameters(row)
-    once = (row.train_rows + VALIDATION_ROWS) * (blocks - learning)
-    validation = recipe.epochs * VALIDATION_ROWS * learning
-    return _units_of(recipe, row) * (once + validation) / _GIGA
+def _field(space: Space, name: str) -> np.ndarray:
+    return np.array([getattr(cell, name) for cell in space.cells])
 
 
-def _memory_of(recipe: Recipe, row: Described) -> list[float]:
-    """Count the memory of a run in MiB: a constant, all weights, what learns, activations."""
-    activations = recipe.batch_size * _units_of(recipe, row) * _learning_blocks(recipe, row)
-    width = 2.0 ** _known(row, "backbone_log2_width", 8.0)
-    return [
-        1.0,
-        4 * _parameters(row) / _MEBI,
-        _BYTES_PER_LEARNED * _learned_parameters(recipe, row) / _MEBI,
-        4 * activations / width / _MEBI,
-    ]
-
-
-def _units_of(recipe: Recipe, row: Described) -> float:
-    """Return what a row costs: tokens of a text, cut to the recipe's length, or image tiles."""
+def _units_of(space: Space, row: Described) -> np.ndarray:
+    """Return what a row costs `(cells,)`: tokens up to the recipe's length, or image tiles."""
     if row.values.get("is_image") == 1.0:
-        return recipe.image_size**2 / _PIXELS_PER_UNIT
+        return _field(space, "image_size") ** 2 / _PIXELS_PER_UNIT
+    longest = _field(space, "max_length")
     log2_tokens = row.vector(tuple(TOKEN_LEVELS))
     if np.isnan(log2_tokens).any():
-        return min(_UNKNOWN_TOKENS, recipe.max_length)
+        return np.minimum(_UNKNOWN_TOKENS, longest)
     shares = np.linspace(0.0, 1.0, 101)
     tokens = 2.0 ** np.interp(shares, list(TOKEN_LEVELS.values()), log2_tokens)
-    return float(np.minimum(tokens, recipe.max_length).mean())
+    means: np.ndarray = np.minimum(tokens[None, :], longest[:, None]).mean(1)
+    return means
 
 
 def _parameters(row: Described) -> float:
@@ -135,19 +149,6 @@ def _block_parameters(row: Described) -> float:
         return _parameters(row)
     width = 2.0 ** _known(row, "backbone_log2_width", 8.0)
     return min(_parameters(row), 12.0 * _known(row, "backbone_depth", 6.0) * width**2)
-
-
-def _learning_blocks(recipe: Recipe, row: Described) -> float:
-    """Return the parameters of the blocks that are not frozen."""
-    depth = _known(row, "backbone_depth", 6.0)
-    return _block_parameters(row) * (1.0 - round(recipe.frozen_fraction * depth) / depth)
-
-
-def _learned_parameters(recipe: Recipe, row: Described) -> float:
-    """Return the parameters that the optimiser updates; embeddings learn if nothing is frozen."""
-    if recipe.frozen_fraction == 0:
-        return _parameters(row)
-    return _learning_blocks(recipe, row)
 
 
 def _known(row: Described, feature: str, otherwise: float) -> float:

@@ -35,13 +35,8 @@ def encode_recipes(recipes: Sequence[Recipe], train_rows: int) -> np.ndarray:
     return np.array([_encode(recipe, train_rows) for recipe in recipes], dtype=np.float64)
 
 
-def steps_of(recipe: Recipe, train_rows: int) -> int:
-    """Return the optimiser steps of a run."""
-    return recipe.epochs * math.ceil(train_rows / recipe.batch_size)
-
-
 def _encode(recipe: Recipe, train_rows: int) -> list[float]:
-    steps = steps_of(recipe, train_rows)
+    steps = recipe.epochs * math.ceil(train_rows / recipe.batch_size)
     return [
         math.log10(recipe.learning_rate),
         recipe.frozen_fraction,

@@ -42,8 +42,7 @@ class FailureModel:
         means, deviations = inputs.mean(0), inputs.std(0)
         deviations = np.where(deviations > 1e-9, deviations, 1.0)
         if failed.all() or not failed.any():
-            # Jeffreys' rule: no failure among n runs does not make failing impossible.
-            rate = (failed.sum() + 0.5) / (len(failed) + 1.0)
+            rate = _rate_of(bool(failed.any()), _count_runs(table))
             weights, intercept = np.zeros(inputs.shape[1]), np.log(rate / (1 - rate))
         else:
             weights, intercept = _fit_logistic((inputs - means) / deviations, failed)
@@ -55,6 +54,20 @@ class FailureModel:
         log_odds = self.intercept + scaled @ self.weights
         probabilities: np.ndarray = 1.0 / (1.0 + np.exp(-np.clip(log_odds, -30, 30)))
         return probabilities
+
+
+def _count_runs(table: TraceTable) -> int:
+    """Return the recorded curves; the cells of one curve are no evidence of their own."""
+    families = table.space.families
+    return sum(len(set(families[np.isfinite(failed)].tolist())) for failed in table.failed)
+
+
+def _rate_of(failed: bool, runs: int) -> float:
+    """Return Jeffreys' estimate of a rate of which all runs, or none, are an example.
+
+    No failure among n runs does not make failing impossible.
+    """
+    return (runs * failed + 0.5) / (runs + 1.0)
 
 
 def _inputs(space: Space, row: Described) -> np.ndarray:

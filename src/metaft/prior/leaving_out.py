@@ -125,17 +125,27 @@ def group_tasks(
     Returns:
         At most `MOST_GROUPS` groups; every task is in one.
     """
-    count = min(MOST_GROUPS, len(tasks))
-    most = -(-len(tasks) // count)
-    groups: list[list[str]] = [[] for _ in range(count)]
-    for task in tasks:
-        related = relatives.get(task, frozenset())
-        open_groups = [group for group in groups if len(group) < most]
-        kin = [sum(other in related for other in group) for group in open_groups]
-        sizes = [len(group) for group in open_groups]
-        best = max(range(len(open_groups)), key=lambda at: (kin[at], -sizes[at]))
-        open_groups[best].append(task)
-    return [tuple(group) for group in groups if group]
+    most = -(-len(tasks) // MOST_GROUPS)
+    groups: list[list[str]] = []
+    waiting = list(tasks)
+    while waiting:
+        related = relatives.get(waiting[0], frozenset())
+        kin = [task for task in waiting[1:] if task in related][: most - 1]
+        groups.append([waiting[0], *kin])
+        waiting = [task for task in waiting[1:] if task not in kin]
+    return _merged(groups, most)
+
+
+def _merged(groups: list[list[str]], most: int) -> list[tuple[str, ...]]:
+    """Put small groups together, beyond `most` tasks only where there is no other way."""
+    merged: list[list[str]] = []
+    for group in sorted(groups, key=len, reverse=True):
+        if len(merged) < MOST_GROUPS:
+            merged.append(list(group))
+        else:
+            room = [other for other in merged if len(other) + len(group) <= most]
+            min(room or merged, key=len).extend(group)
+    return [tuple(group) for group in merged]
 
 
 _Seen = dict[tuple[int, int], dict[int, Outlook]]

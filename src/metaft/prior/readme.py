@@ -119,11 +119,13 @@ def _honesty(manifest: Manifest) -> str:
     control = ", ".join(_number(gain) for gain in figures["control"]["surrogate_gain_points"])
     learned = ", ".join(_number(gain) for gain in figures["control"]["learned_gain_points"])
     interval = figures["interval"]
+    width = interval["mean_half_width"]
+    wide = "without bound (too few tasks)" if width is None else f"{_number(width)} points"
     return (
         f"- Negative control, features shuffled across tasks: the prior gains {learned} points "
         f"on best-average, its model alone {control}.\n"
         f"- The 90 % interval held {_share(interval['coverage'])} of the scores of left-out "
-        f"tasks; its mean half-width is {_number(interval['mean_half_width'])} points.\n"
+        f"tasks; its mean half-width is {wide}.\n"
         "- Median relative error of the predicted training time "
         f"{_share(figures['training_seconds']['median_relative_error'])}, of the peak memory "
         f"{_share(figures['peak_memory_mib']['median_relative_error'])}. Times are those of one "

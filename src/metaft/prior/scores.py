@@ -39,7 +39,7 @@ LEVEL_FEATURES: tuple[str, ...] = (
 
 _PLATEAU_CELLS = 10
 _SIZE_TOLERANCE = 0.5  # log2 of the ratio of two train sizes that count as alike
-_ROUNDS = 10  # of alternating means; complete tables need one
+_ROUNDS = 50  # of alternating means, at most; complete tables need one
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +162,7 @@ def effects_of(points: np.ndarray) -> np.ndarray:
     for _ in range(_ROUNDS):
         profile = mean_known(points - centres[:, None], 0)
         moved = mean_known(points - profile, 1)
-        if np.allclose(moved, centres, atol=1e-9):
+        if np.allclose(moved, centres, rtol=0, atol=1e-9):
             break
         centres = moved
     return points - centres[:, None]

@@ -95,8 +95,7 @@ def tabulate(traces: Iterable[Trace]) -> TraceTable:
         block = Block(trace.task, trace.backbone, trace.train_rows)
         runs[block][without_seed(trace.recipe)].append(_Run(trace))
     complete = {block: recipes for block, recipes in runs.items() if len(recipes) > 1}
-    left_out = _incomplete(complete)
-    kept = sorted(set(complete) - set(left_out))
+    kept = sorted(set(complete) - set(_incomplete(complete)))
     if not kept:
         raise PriorError(
             f"the {sum(map(len, runs.values()))} recorded recipes are too few to learn from: no "
@@ -110,7 +109,8 @@ def tabulate(traces: Iterable[Trace]) -> TraceTable:
         for cell, values in _measure(complete[block]).items():
             for name, value in values.items():
                 arrays[name][row, columns[cell]] = value
-    return TraceTable(blocks=tuple(kept), space=space, left_out=tuple(left_out), **arrays)
+    left_out = tuple(sorted(set(runs) - set(kept)))
+    return TraceTable(blocks=tuple(kept), space=space, left_out=left_out, **arrays)
 
 
 class _Run:
@@ -179,7 +179,7 @@ def _incomplete(runs: Mapping[Block, Mapping[Recipe, object]]) -> list[Block]:
         every = {recipe for block in blocks for recipe in runs[block]}
         usual = {r for r in every if 2 * sum(r in runs[b] for b in blocks) > len(blocks)}
         incomplete += [block for block in blocks if not usual <= set(runs[block])]
-    return sorted(incomplete)
+    return incomplete
 
 
 def _measure(recipes: Mapping[Recipe, Sequence[_Run]]) -> dict[Recipe, dict[str, float]]:

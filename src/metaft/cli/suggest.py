@@ -1,0 +1,223 @@
+"""`metaft suggest`: a recipe for a dataset, before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from metaft.cli.options import (
+    backbone_option,
+    dataset_options,
+    duration_callback,
+    format_option,
+    size_callback,
+)
+from metaft.cli.output import print_answer, print_notice, progress_bar
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from metaft.tasks.load import ColumnNames
+
+_SHOWN_FIELDS = (
+    "learning_rate",
+    "frozen_fraction",
+    "epochs",
+    "batch_size",
+    "schedule",
+    "warmup_fraction",
+    "weight_decay",
+    "head_init",
+)
+
+
+@click.command("suggest")
+@dataset_options
+@backbone_option
+@click.option("--prior", metavar="NAME|DIR", help="Prior to ask; default: the shipped one.")
+@click.option(
+    "--goal",
+    type=click.Choice(["score", "cost"]),
+    default="score",
+    show_default=True,
+    help="The best score, or the cheapest recipe expected to be no worse than plain.",
+)
+@click.option("--rows", type=click.IntRange(min=8), help="Training rows of the run.")
+@click.option(
+    "--max-time",
+    "max_time_seconds",
+    metavar="DURATION",
+    callback=duration_callback,
+    help="Longest time that the run may be expected to take, for example 5m.",
+)
+@click.option(
+    "--max-memory",
+    "max_memory_mib",
+    metavar="SIZE",
+    callback=size_callback,
+    help="Most memory that the run may be expected to take, for example 4GiB.",
+)
+@click.option(
+    "--top",
+    type=click.IntRange(1, 100),
+    default=1,
+    show_default=True,
+    help="Recipes to give: the best one and its alternatives.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the recipe as YAML, too, for metaft finetune --recipe.",
+)
+@format_option
+def command(
+    *,
+    dataset: str,
+    text_column: str | None,
+    text_pair_column: str | None,
+    label_column: str | None,
+    offline: bool,
+    backbone: str | None,
+    prior: str | None,
+    goal: Any,
+    rows: int | None,
+    max_time_seconds: float | None,
+    max_memory_mib: float | None,
+    top: int,
+    out: Path | None,
+    output_format: str,
+) -> None:
+    """Suggest a recipe, and say how good and how expensive its run will be.
+
+    Nothing is trained. Where the prior ships the dataset's features, its rows are not read
+    either; else the backbone passes once over at most 1,000 training rows.
+    """
+    from metaft.prior.ask import suggest_for
+
+    with progress_bar(f"looking at {dataset}", None):
+        suggestion = suggest_for(
+            dataset,
+            backbone=backbone,
+            prior=prior,
+            rows=rows,
+            goal=goal,
+            max_time_seconds=max_time_seconds,
+            max_memory_mib=max_memory_mib,
+            top=top,
+            columns=_columns(text_column, text_pair_column, label_column),
+            offline=offline,
+        )
+    if out is not None:
+        suggestion.recipe.save(out)
+        print_notice(f"wrote {out}")
+    print_answer(
+        suggestion.to_mapping(),
+        output_format,
+        lambda answer: _render(answer, suggestion.train_rows),
+    )
+
+
+def _columns(text: str | None, text_pair: str | None, label: str | None) -> ColumnNames | None:
+    if text is None and text_pair is None and label is None:
+        return None
+    from metaft.tasks.load import ColumnNames
+
+    return ColumnNames(text=text, text_pair=text_pair, label=label)
+
+
+def _render(answer: Mapping[str, Any], train_rows: int) -> RenderableType:
+    """Lay a suggestion out for a person."""
+    from rich.console import Group
+    from rich.markup import escape
+    from rich.panel import Panel
+
+    parts: list[RenderableType] = [_facts(answer)]
+    if answer["alternatives"]:
+        parts += ["", _alternatives(answer)]
+    names = escape(answer["dataset"]), escape(answer["backbone"])
+    title = f"[bold]{names[0]}[/], {train_rows:,} training rows, {names[1]}"
+    prior = answer["prior"]
+    learned_from = f"{prior['name']} {prior['version']}: {prior['traces']:,} traces, "
+    learned_from += f"{prior['tasks']} tasks"
+    return Panel(Group(*parts), title=title, subtitle=learned_from, expand=False, padding=(1, 2))
+
+
+def _facts(answer: Mapping[str, Any]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    predicted = answer["predicted"]
+    table = Table("", "", show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.columns[0].style = "dim"
+    table.add_row("recipe", _recipe_in_words(answer["recipe"]))
+    table.add_row("expected", _score_in_words(predicted))
+    table.add_row("cost", _cost_in_words(predicted))
+    table.add_row("risk", f"{predicted['failure_probability']:.1%} that the run fails")
+    table.add_row("nearest tasks", _nearest_in_words(answer))
+    if answer["fallback"]:
+        table.add_row("fallback", f"[yellow]{escape(answer['fallback'])}[/]")
+    return table
+
+
+def _recipe_in_words(recipe: Mapping[str, Any]) -> str:
+    from metaft.recipes import PLAIN
+
+    plain = PLAIN.to_mapping()
+    lines = []
+    for name in _SHOWN_FIELDS:
+        usual = "" if recipe[name] == plain[name] else f"  [dim](plain: {_short(plain[name])})[/]"
+        lines.append(f"[bold]{_short(recipe[name])}[/] {name}{usual}")
+    return "\n".join(lines)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _score_in_words(predicted: Mapping[str, Any]) -> str:
+    return (
+        f"[bold]{predicted['score']:.3f}[/] {predicted['metric']} on test rows "
+        f"(90 %: {predicted['low']:.3f} to {predicted['high']:.3f})"
+    )
+
+
+def _cost_in_words(predicted: Mapping[str, Any]) -> str:
+    return (
+        f"{duration_in_words(predicted['train_seconds'])} on one thread of the machine that "
+        f"recorded the traces, {predicted['peak_memory_mib']:,.0f} MiB"
+    )
+
+
+def _nearest_in_words(answer: Mapping[str, Any]) -> str:
+    nearest = ", ".join(
+        f"{near['task']} ({near['distance']:.1f})" for near in answer["nearest_tasks"]
+    )
+    seen = "  [yellow]seen in training[/]" if answer["seen_in_training"] else ""
+    return f"{nearest}{seen}"
+
+
+def duration_in_words(seconds: float) -> str:
+    """Return `45 s`, `12 min` or `3.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _alternatives(answer: Mapping[str, Any]) -> Table:
+    from rich.table import Table
+
+    names = ("learning_rate", "frozen_fraction", "epochs", "batch_size", "head_init")
+    table = Table(*names, "score", "time", title="alternatives", title_justify="left", box=None)
+    for other in answer["alternatives"]:
+        recipe, predicted = other["recipe"], other["predicted"]
+        table.add_row(
+            *(_short(recipe[name]) for name in names),
+            f"{predicted['score']:.3f}",
+            duration_in_words(predicted["train_seconds"]),
+        )
+    return table

@@ -1,0 +1,274 @@
+"""Made-up worlds of traces, in which it is known what the features tell of the best recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pytest
+
+from metaft.features.extract import FEATURES
+from metaft.finetuning.outcome import Costs, EpochRecord
+from metaft.prior import forest
+from metaft.prior.described import Described, describe_blocks
+from metaft.prior.leaving_out import LeftOut, leave_each_out
+from metaft.prior.table import TraceTable, tabulate
+from metaft.prior.validate import shuffle_features
+from metaft.recipes import Recipe, design
+from metaft.traces.environment import Environment
+from metaft.traces.trace import TRACE_SCHEMA, Trace, trace_id_of
+
+BACKBONE = "tiny/bert"
+_ENVIRONMENT = Environment(
+    python_version="3.11.7",
+    torch_version="2.15.0",
+    transformers_version="5.23.0",
+    timm_version="1.0.31",
+    metaft_version="0.1.0",
+    cpu_model="made up",
+    cpu_cores=2,
+    threads=1,
+    gpu_name="",
+)
+_DIVERGING_RATE = 1e-3
+
+
+@dataclass(frozen=True)
+class World:
+    """Traces of made-up tasks, and their features.
+
+    Attributes:
+        traces: Every task with every recipe.
+        described: Features of every task.
+        relatives: Nobody is related.
+    """
+
+    traces: list[Trace]
+    described: list[Described]
+    relatives: dict[str, frozenset[str]]
+
+
+class WorldFactory(Protocol):
+    """Makes up a world."""
+
+    def __call__(
+        self,
+        tasks: int = 12,
+        *,
+        features_matter: bool = True,
+        recipes: int = 8,
+        epochs: int = 3,
+        sizes: Sequence[int] = (512,),
+        noise_points: float = 0.7,
+        seed: int = 0,
+    ) -> World: ...
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _small_forests() -> Iterator[None]:
+    """Grow fewer trees: the tests leave out hundreds of times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forest, "TREES", 20)
+        yield
+
+
+@pytest.fixture(scope="session")
+def make_world() -> WorldFactory:
+    """Return a factory of worlds.
+
+    Every task has a best learning rate and a best freezing depth of its own, and a level of
+    its scores. `probe_best` tells the level. Where features matter, `word_length` tells the
+    best rate and `pair_overlap` the best depth; all other features are noise. Rates from 1e-3
+    diverge unless half of the blocks are frozen.
+    """
+
+    def build(
+        tasks: int = 12,
+        *,
+        features_matter: bool = True,
+        recipes: int = 8,
+        epochs: int = 3,
+        sizes: Sequence[int] = (512,),
+        noise_points: float = 0.7,
+        seed: int = 0,
+    ) -> World:
+        rng = np.random.default_rng(seed)
+        traces, described = [], []
+        for number in range(tasks):
+            nature = _Nature(
+                name=f"task{number:02d}",
+                rate=float(rng.uniform(-1, 1)),
+                depth=float(rng.uniform(0, 1)),
+                level=float(rng.uniform(60, 90)),
+            )
+            for rows in sizes:
+                described.append(_describe(nature, rows, features_matter, rng))
+                for recipe in design(recipes, epochs):
+                    traces.append(_trace(nature, recipe, rows, noise_points, rng))
+        return World(traces, described, {row.task: frozenset() for row in described})
+
+    return build
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A world whose tasks were left out in turn.
+
+    Attributes:
+        table: Its traces.
+        left_out: Every block as models saw it that did not know its task.
+    """
+
+    table: TraceTable
+    left_out: list[LeftOut]
+
+
+@pytest.fixture(scope="session")
+def telling(make_world: WorldFactory) -> Seen:
+    """Return a world of 20 tasks in which features tell the best recipe."""
+    return _leave_out(make_world(20, recipes=8, epochs=2, seed=4), shuffled=False)
+
+
+@pytest.fixture(scope="session")
+def silent(make_world: WorldFactory) -> Seen:
+    """Return the same world with the features shuffled across tasks."""
+    return _leave_out(make_world(20, recipes=8, epochs=2, seed=4), shuffled=True)
+
+
+def _leave_out(world: World, *, shuffled: bool) -> Seen:
+    table = tabulate(world.traces)
+    rows = describe_blocks(table.blocks, world.described)
+    rows = shuffle_features(rows, seed=0) if shuffled else rows
+    return Seen(table, leave_each_out(table, rows, world.relatives))
+
+
+@dataclass(frozen=True)
+class _Nature:
+    name: str
+    rate: float
+    depth: float
+    level: float
+
+    def points(self, recipe: Recipe, epoch: int) -> float:
+        """Return the true score after an epoch: a cliff above the best rate, a slope below."""
+        off = math.log10(recipe.learning_rate) - (-3.9 + 0.7 * self.rate)
+        steepness = 25.0 if off > 0 else 8.0
+        loss = steepness * off**2 + 12.0 * (recipe.frozen_fraction - self.depth) ** 2
+        return max(30.0, self.level - loss - 6.0 * math.exp(-epoch))
+
+
+def _describe(
+    nature: _Nature, rows: int, features_matter: bool, rng: np.random.Generator
+) -> Described:
+    values = dict(zip(FEATURES, rng.normal(size=len(FEATURES)).tolist(), strict=True))
+    values |= {
+        "log2_train_rows": math.log2(rows),
+        "is_image": 0.0,
+        "is_regression": 0.0,
+        "probe_best": nature.level / 100,
+        "backbone_depth": 4.0,
+        "backbone_log2_width": 5.0,
+        "backbone_log10_parameters": 5.0,
+        **{f"log2_tokens_q{level}": 4.0 for level in ("05", "25", "50", "75", "95")},
+    }
+    if features_matter:
+        values |= {"word_length": nature.rate, "pair_overlap": nature.depth}
+    return Described(
+        task=nature.name,
+        fingerprint=f"{nature.name:0>16}",
+        kind="classification",
+        metric="accuracy",
+        backbone=BACKBONE,
+        train_rows=rows,
+        values=values,
+    )
+
+
+def _trace(
+    nature: _Nature, recipe: Recipe, rows: int, noise_points: float, rng: np.random.Generator
+) -> Trace:
+    diverges = recipe.learning_rate >= _DIVERGING_RATE and recipe.frozen_fraction < 0.5
+    done = 0 if diverges else recipe.epochs
+    curve = tuple(_record(nature, recipe, rows, at + 1, noise_points, rng) for at in range(done))
+    best = max(range(done), key=lambda at: curve[at].validation["accuracy"], default=-1)
+    seconds = sum(record.train_seconds + record.evaluation_seconds for record in curve)
+    return Trace(
+        trace_id=trace_id_of(f"{nature.name:0>16}", "b" * 16, recipe, rows, 0),
+        schema=TRACE_SCHEMA,
+        task=nature.name,
+        task_fingerprint=f"{nature.name:0>16}",
+        kind="classification",
+        metric="accuracy",
+        backbone=BACKBONE,
+        backbone_fingerprint="b" * 16,
+        recipe=recipe,
+        train_rows=rows,
+        seed=0,
+        status="diverged" if diverges else "ok",
+        reason="loss 99" if diverges else "",
+        curve=curve,
+        best_epoch=best + 1,
+        validation=curve[best].validation if curve else {},
+        test=curve[best].test if curve else {},
+        costs=Costs(seconds, seconds, None, 300.0 + 2.0 * recipe.batch_size),
+        epochs_to_95_percent=1 if curve else 0,
+        precision="fp32",
+        device="cpu",
+        environment=_ENVIRONMENT,
+        created_at="2026-01-01T00:00:00+00:00",
+        overhead_seconds=0.0,
+        prefix_seconds=0.1,
+    )
+
+
+def _record(
+    nature: _Nature,
+    recipe: Recipe,
+    rows: int,
+    epoch: int,
+    noise_points: float,
+    rng: np.random.Generator,
+) -> EpochRecord:
+    truth = nature.points(recipe, epoch) / 100
+    validation, first, second = truth + rng.normal(size=3) * noise_points / 100
+    learning = 1.0 - round(4 * recipe.frozen_fraction) / 4
+    seconds = rows * (0.001 + 0.01 * learning) * float(np.exp(rng.normal() * 0.02))
+    return EpochRecord(
+        epoch=epoch,
+        train_loss=1.0 / epoch,
+        validation={"accuracy": validation},
+        test={"accuracy": (first + second) / 2},
+        test_halves=(first, second),
+        train_seconds=seconds,
+        evaluation_seconds=0.1,
+    )
+
+
+@pytest.fixture(scope="session")
+def with_scores() -> object:
+    """Return a function that changes every score of one task's traces."""
+
+    def change(traces: Sequence[Trace], task: str, points: float) -> list[Trace]:
+        return [_shifted(t, points) if t.task == task else t for t in traces]
+
+    return change
+
+
+def _shifted(trace: Trace, points: float) -> Trace:
+    """Make every other recipe better and the rest worse, so that ranks change, too."""
+    sign = 1 if trace.recipe.batch_size == 16 else -1
+    step = sign * points / 100
+    curve = tuple(
+        dataclasses.replace(
+            record,
+            validation={"accuracy": record.validation["accuracy"] + step},
+            test={"accuracy": record.test["accuracy"] + step},
+            test_halves=tuple(half + step for half in record.test_halves),
+        )
+        for record in trace.curve
+    )
+    return dataclasses.replace(trace, curve=curve)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metaft.prior.calibration import Calibration, calibrate, conformal_half_width
+
+
+@given(st.floats(0.0, 10.0), st.floats(0.0, 1.0))
+def test_weight_falls_with_distance(distance: float, weight: float) -> None:
+    calibration = Calibration(weight=weight, near=1.0, far=2.0, half_width=1.0)
+    here, farther = calibration.weight_at(distance), calibration.weight_at(distance + 0.5)
+    assert 0.0 <= farther <= here <= weight
+    if distance <= 1.0:
+        assert here == weight
+    if distance >= 2.0:
+        assert here == 0.0
+
+
+def test_half_width_is_the_conformal_quantile() -> None:
+    errors = np.arange(1.0, 20.0)  # 19 tasks: the 18th smallest error is the 90 % bound
+    assert conformal_half_width(errors, [str(error) for error in errors]) == 18.0
+
+
+def test_a_task_with_many_blocks_counts_once() -> None:
+    errors = np.array([*np.arange(1.0, 20.0), 0.1, 0.1, 0.1])
+    tasks = [*(str(number) for number in range(19)), "0", "0", "0"]
+    assert conformal_half_width(errors, tasks) == 18.0
+
+
+def test_few_tasks_promise_nothing() -> None:
+    assert conformal_half_width(np.ones(8), list("abcdefgh")) == math.inf
+    assert conformal_half_width(np.ones(9), list("abcdefghi")) == 1.0
+
+
+def test_intervals_cover() -> None:
+    """Over many worlds of exchangeable errors, 90 % of new ones are held, whatever their shape."""
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(800):
+        errors = np.abs(rng.standard_t(3, size=25))
+        covered.append(errors[0] <= conformal_half_width(errors[1:], [str(i) for i in range(24)]))
+    assert 0.88 < np.mean(covered) < 0.95
+
+
+def test_nothing_to_learn_from() -> None:
+    calibration = calibrate(None, [])  # type: ignore[arg-type]
+    assert calibration.weight_at(0.0) == 0.0
+    assert calibration.half_width == math.inf
+
+
+def test_the_surrogate_counts_only_where_features_tell(telling, silent) -> None:
+    def weight_of(seen) -> float:
+        return calibrate(seen.table, [left.outlook for left in seen.left_out]).weight
+
+    assert weight_of(telling) > 0.0
+    assert weight_of(silent) == 0.0
+
+
+def test_weights_are_chosen_inside_the_fold(telling, silent) -> None:
+    assert np.mean([left.calibration.weight > 0 for left in telling.left_out]) > 0.8
+    assert np.mean([left.calibration.weight > 0 for left in silent.left_out]) < 0.3

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from metaft.prior.rivals import METHODS, full_budgets
+from metaft.recipes import PLAIN
+
+
+@pytest.fixture
+def left(telling):
+    return telling.left_out[3]
+
+
+def test_plain_is_plain(make_world, telling, left) -> None:
+    chosen = METHODS["plain"](telling.table, left)
+    if np.isfinite(telling.table.test[left.row, telling.table.space.plain]):
+        assert [telling.table.space.cells[cell] for cell in chosen.cells] == [PLAIN]
+    else:
+        assert chosen is None  # a budget of two epochs never reached it
+
+
+def test_best_average_has_the_best_mean_of_the_others(telling, left) -> None:
+    table = telling.table
+    others = np.delete(np.arange(len(table.blocks)), left.row)
+    points = table.test[others] - table.test[others].mean(
+        1, where=np.isfinite(table.test[others]), keepdims=True
+    )
+    chosen = METHODS["best-average"](table, left).cells[0]
+    assert np.nanargmax(points.mean(0)) == chosen
+
+
+def test_best_learning_rate_changes_nothing_else(make_world) -> None:
+    """Of the design, plain and steady differ in their rate alone."""
+    from metaft.prior.described import describe_blocks
+    from metaft.prior.leaving_out import leave_each_out
+    from metaft.prior.table import tabulate
+
+    world = make_world(4, recipes=4, epochs=3)
+    table = tabulate(world.traces)
+    seen = leave_each_out(table, describe_blocks(table.blocks, world.described), world.relatives)
+    cell = METHODS["best-learning-rate"](table, seen[0]).cells[0]
+    recipe = table.space.cells[cell]
+    assert dataclasses.replace(recipe, learning_rate=PLAIN.learning_rate) == PLAIN
+
+
+def test_nearest_neighbour_takes_its_best(telling, left) -> None:
+    nearest = next(iter(left.outlook.distances))
+    row = [block.task for block in telling.table.blocks].index(nearest)
+    chosen = METHODS["1-nn"](telling.table, left).cells[0]
+    assert telling.table.test[row, chosen] == np.nanmax(telling.table.test[row])
+
+
+def test_random_search_is_paid_for_every_trial(telling, left) -> None:
+    table = telling.table
+    full = full_budgets(table, left.row)
+    mean_seconds = np.nanmean(table.run_seconds[left.row, full])
+    for trials in (4, 8):
+        chosen = METHODS[f"random-{trials}"](table, left)
+        assert chosen.run_seconds == pytest.approx(trials * mean_seconds)
+        assert set(chosen.cells.tolist()) <= set(full.tolist())
+
+
+def test_more_trials_find_better_recipes(telling) -> None:
+    def points(name: str) -> float:
+        return np.mean(
+            [
+                telling.table.test[left.row, METHODS[name](telling.table, left).cells].mean()
+                for left in telling.left_out
+            ]
+        )
+
+    assert points("random-8") > points("random-4")
+
+
+def test_more_trials_than_recipes_cannot_be_made(make_world, telling, left) -> None:
+    few = dataclasses.replace(telling.table, test=telling.table.test.copy())
+    few.test[left.row, few.space.families > 2] = np.nan
+    assert METHODS["random-8"](few, left) is None
+
+
+def test_learned_beats_best_average_where_features_tell(telling, silent) -> None:
+    def gain(seen) -> np.ndarray:
+        def points(name: str) -> np.ndarray:
+            cells = [METHODS[name](seen.table, left).cells[0] for left in seen.left_out]
+            return seen.table.test[np.arange(len(cells)), cells]
+
+        return points("learned") - points("best-average")
+
+    told, shuffled = gain(telling), gain(silent)
+    assert told.mean() > 2 * told.std(ddof=1) / np.sqrt(len(told))
+    assert abs(shuffled.mean()) < 0.5

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from metaft.errors import PriorError
+from metaft.prior.table import tabulate
+from metaft.recipes import PLAIN
+from metaft.traces.trace import Trace
+
+
+def test_one_run_fills_the_cells_of_every_budget(make_world) -> None:
+    world = make_world(3, recipes=4, epochs=3)
+    table = tabulate(world.traces)
+    assert len(table.blocks) == 3
+    assert len(table.space) == 4 * 3
+    assert np.isfinite(table.test).all()
+
+
+def test_plain_is_the_third_epoch_of_a_longer_run(make_world) -> None:
+    world = make_world(2, recipes=4, epochs=6)
+    table = tabulate(world.traces)
+    first = next(t for t in world.traces if t.recipe == PLAIN.extended(6))
+    best = max(first.curve[:3], key=lambda record: record.validation["accuracy"])
+    plain = table.space.plain
+    assert table.space.cells[plain] == PLAIN
+    assert table.test[0, plain] == pytest.approx(100 * best.test["accuracy"])
+
+
+def test_validation_picks_the_epoch(make_world) -> None:
+    trace = _with_validation(make_world(1, recipes=4).traces, [0.5, 0.9, 0.7])
+    table = tabulate([trace, *make_world(1, recipes=4).traces[1:]])
+    column = table.space.cells.index(PLAIN)
+    assert table.test[0, column] == pytest.approx(100 * trace.curve[1].test["accuracy"])
+
+
+def _with_validation(traces: list[Trace], scores: list[float]) -> Trace:
+    first = traces[0]
+    curve = tuple(
+        dataclasses.replace(record, validation={"accuracy": score})
+        for record, score in zip(first.curve, scores, strict=True)
+    )
+    return dataclasses.replace(first, curve=curve)
+
+
+def test_a_run_that_never_finished_an_epoch_scores_as_the_worst(make_world) -> None:
+    world = make_world(2, recipes=8)
+    table = tabulate(world.traces)
+    row = table.failed[0] == 1
+    assert row.any()
+    assert (table.test[0][row] == table.test[0].min()).all()
+    assert np.isnan(table.train_seconds[0][row]).all()
+
+
+def test_a_run_that_diverged_late_is_sound_at_smaller_budgets(make_world) -> None:
+    traces = make_world(1, recipes=4).traces
+    late = dataclasses.replace(traces[0], status="diverged", curve=traces[0].curve[:2])
+    table = tabulate([late, *traces[1:]])
+    family = table.space.families == table.space.families[table.space.plain]
+    by_epoch = dict(zip(table.space.epochs[family], table.failed[0, family], strict=True))
+    assert by_epoch == {1: 0.0, 2: 0.0, 3: 1.0}
+
+
+def test_seeds_are_averaged(make_world) -> None:
+    traces = make_world(1, recipes=4).traces
+    again = [
+        dataclasses.replace(
+            trace,
+            seed=1,
+            recipe=dataclasses.replace(trace.recipe, seed=1),
+            curve=tuple(
+                dataclasses.replace(r, test={"accuracy": r.test["accuracy"] + 0.02})
+                for r in trace.curve
+            ),
+        )
+        for trace in traces
+    ]
+    one, both = tabulate(traces), tabulate([*traces, *again])
+    assert both.space.cells == one.space.cells
+    np.testing.assert_allclose(both.test, one.test + 1.0)
+
+
+def test_a_shared_core_does_not_look_like_work(make_world) -> None:
+    traces = make_world(1, recipes=4).traces
+    crowded = [
+        dataclasses.replace(
+            trace,
+            costs=dataclasses.replace(trace.costs, wall_seconds=2 * trace.costs.cpu_seconds),
+            curve=tuple(
+                dataclasses.replace(r, train_seconds=2 * r.train_seconds) for r in trace.curve
+            ),
+        )
+        for trace in traces
+    ]
+    np.testing.assert_allclose(tabulate(crowded).train_seconds, tabulate(traces).train_seconds)
+
+
+def test_blocks_that_lack_recipes_are_left_out(make_world) -> None:
+    traces = make_world(5, recipes=4).traces
+    all_but_one = [t for t in traces if t.task != "task01" or t.recipe.learning_rate != 1e-4]
+    killed = [t for t in all_but_one if t.task != "task02" or t.recipe == PLAIN]
+    table = tabulate(killed)
+    assert [block.task for block in table.left_out] == ["task01", "task02"]
+    assert table.tasks == ("task00", "task03", "task04")
+
+
+def test_an_undefined_correlation_counts_as_none(make_world) -> None:
+    traces = make_world(1, recipes=4).traces
+    constant = dataclasses.replace(
+        traces[0],
+        curve=tuple(
+            dataclasses.replace(r, validation={"accuracy": math.nan}, test={"accuracy": math.nan})
+            for r in traces[0].curve
+        ),
+    )
+    table = tabulate([constant, *traces[1:]])
+    assert table.test[0, table.space.plain] == 0.0
+
+
+def test_too_few_traces(make_world) -> None:
+    with pytest.raises(PriorError, match="too few to learn from"):
+        tabulate(make_world(3, recipes=1).traces)
