@@ -58,7 +58,7 @@ class Bench:
             prefix_seconds = self._prepare(run.recipe)
             outcome = self._fine_tune(run.recipe)
         except Exception as error:
-            _LOGGER.exception("a run on %s failed", run.task)
+            _LOGGER.info("a run on %s failed", run.task, exc_info=True)
             status: Status = "out_of_memory" if isinstance(error, MemoryError) else "failed"
             costs = _costs(time.perf_counter() - wall, time.process_time() - cpu)
             outcome = _ended_early(status, f"{type(error).__name__}: {error}", costs)

@@ -239,8 +239,8 @@ class _Crew:
         try:
             problem = future.result()
         except StoreError as error:
-            # An error that crosses processes carries its whole message as its problem.
-            raise StoreError(error.problem.rstrip(".")) from error
+            # On its way through pickle an error keeps its parts, but not its message.
+            raise StoreError(error.problem, error.cure) from error
         except Exception as error:
             if self.pool.is_death(error):
                 return False
