@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +17,7 @@ from metaft.features.extract import FEATURES
 from metaft.finetuning.outcome import Costs, EpochRecord
 from metaft.prior import forest
 from metaft.prior.described import Described, describe_blocks
+from metaft.prior.fit import write_prior
 from metaft.prior.leaving_out import LeftOut, leave_each_out
 from metaft.prior.table import TraceTable, tabulate
 from metaft.prior.validate import shuffle_features
@@ -272,3 +275,29 @@ def _shifted(trace: Trace, points: float) -> Trace:
         for record in trace.curve
     )
     return dataclasses.replace(trace, curve=curve)
+
+
+@pytest.fixture(scope="session")
+def world_prior(make_world: WorldFactory, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a prior of four tasks that ships the features of `target`.
+
+    Nobody may change it; `own_prior` is a copy.
+    """
+    world = make_world(5, recipes=6, epochs=3)
+    known = [row for row in world.described if row.task != "task04"]
+    target = dataclasses.replace(world.described[4], task="target", fingerprint="7" * 16)
+    folder = tmp_path_factory.mktemp("priors") / "world-v0"
+    write_prior(
+        [trace for trace in world.traces if trace.task != "task04"],
+        [*known, target],
+        folder,
+        relatives=world.relatives,
+        targets=["target"],
+    )
+    return folder
+
+
+@pytest.fixture
+def own_prior(world_prior: Path, tmp_path: Path) -> Path:
+    """Return a prior that a test may change."""
+    return Path(shutil.copytree(world_prior, tmp_path / "world-v0"))

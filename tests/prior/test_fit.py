@@ -1,0 +1,160 @@
+"""From real runs of a tiny backbone on tiny files to a prior, and to an answer for a new file."""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from metaft.backbones.load import load_backbone
+from metaft.errors import PriorError
+from metaft.prior import fit as fit_module
+from metaft.prior.ask import suggest_for
+from metaft.prior.fit import fit_prior, write_prior
+from metaft.prior.prior import Prior
+from metaft.recipes import design
+from metaft.tasks.load import load_task
+from metaft.traces.bench import Bench
+from metaft.traces.trace import PlannedRun, Trace
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory, tiny_text_backbone) -> str:
+    folder = tmp_path_factory.mktemp("backbone")
+    tiny = tiny_text_backbone()
+    tiny.save(folder, nn.Linear(tiny.width, 2), ("river", "engine"))
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, tiny_task) -> list[str]:
+    """Return four CSV files; the last one is never recorded."""
+    folder = tmp_path_factory.mktemp("files")
+    paths = []
+    for number in range(4):
+        task = tiny_task(rows=64, classes=2 + number % 2, seed=number)
+        path = folder / f"file{number}.csv"
+        with path.open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["text", "label"])
+            labels = (task.label_names[label] for label in task.train.labels)
+            rows.writerows(zip(task.train.texts, labels, strict=True))
+        paths.append(str(path))
+    return paths
+
+
+@pytest.fixture(scope="module")
+def traces(files: list[str], backbone: str) -> list[Trace]:
+    network = load_backbone(backbone)
+    found = []
+    for path in files[:3]:
+        task = load_task(path)
+        bench = Bench(task, task.fingerprint, network)
+        for recipe in design(4, 3):
+            run = PlannedRun(path, backbone, recipe, len(task.train), 0)
+            found.append(bench.record(run, time.perf_counter()))
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(traces: list[Trace], files: list[str], tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("priors") / "tiny-v0"
+    steps: list[tuple[str, int, int]] = []
+    fit_prior(traces, folder, targets=[files[3]], on_step=lambda *step: steps.append(step))
+    assert [step for step in steps if step[0] == "describing tasks"][-1][1:] == (4, 4)
+    assert steps[-1][1] == steps[-1][2]
+    return folder
+
+
+def test_files(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == {
+        "prior.json",
+        "traces.parquet",
+        "features.parquet",
+        "README.md",
+    }
+
+
+def test_what_it_says_of_itself(folder: Path, files: list[str], backbone: str) -> None:
+    manifest = Prior.load(folder).manifest
+    assert manifest["modality"] == "text"
+    assert manifest.backbones == (backbone,)
+    assert [task["name"] for task in manifest["tasks"]] == files[:3]
+    assert manifest["targets"] == [files[3]]
+    assert manifest["train_rows"] == [len(load_task(files[0]).train)]
+    assert manifest["space"]["recipes"] == 4
+    assert manifest["space"]["fields"]["epochs"] == [1, 2, 3]
+    assert manifest["metrics"] == ["accuracy"]
+
+
+def test_a_new_file_is_answered(folder: Path, files: list[str], backbone: str) -> None:
+    answer = suggest_for(files[3], prior=str(folder), backbone=backbone, offline=True)
+    assert answer.backbone == backbone
+    assert not answer.seen_in_training
+    assert answer.train_rows == len(load_task(files[3]).train)
+    assert {near.task for near in answer.nearest_tasks} == set(files[:3])
+
+
+def test_a_recorded_file_is_known_by_its_rows(folder: Path, files: list[str], tmp_path) -> None:
+    copy = tmp_path / "copy.csv"
+    copy.write_bytes(Path(files[0]).read_bytes())
+    answer = suggest_for(str(copy), prior=str(folder))
+    assert answer.seen_in_training
+    assert answer.nearest_tasks[0].distance == pytest.approx(0.0, abs=1e-6)
+
+
+def test_an_initialisation_survives_a_new_fit(folder: Path, traces, make_world, tmp_path) -> None:
+    world = make_world(2, recipes=4)
+    out = tmp_path / "prior"
+    out.mkdir()
+    (out / "init.safetensors").write_bytes(b"weights")
+    prior = write_prior(world.traces, world.described, out, relatives=world.relatives)
+    assert (out / "init.safetensors").read_bytes() == b"weights"
+    assert "init.safetensors" in prior.manifest["files"]
+
+
+def test_a_folder_with_other_things_is_left_alone(traces, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(PriorError, match=r"holds thesis\.tex, which is no part of a prior"):
+        fit_prior(traces, tmp_path)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_targets_are_no_training_tasks(traces, files, tmp_path: Path) -> None:
+    with pytest.raises(PriorError, match="both a target and a training task"):
+        fit_prior(traces, tmp_path / "out", targets=[files[0]])
+
+
+def test_rows_that_changed_are_noticed(traces, files, tmp_path: Path) -> None:
+    import dataclasses
+
+    stale = [dataclasses.replace(trace, task_fingerprint="0" * 16) for trace in traces]
+    with pytest.raises(PriorError, match="are not those its traces were recorded on"):
+        fit_prior(stale, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_shipped_priors_do_not_learn_from_targets(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(fit_module, "shipped_folder", lambda name: tmp_path)
+    shipped = fit_module.is_shipped(tmp_path / "new-v0")
+    assert shipped
+    for task in ("ag_news", "uci_sentences_imdb"):
+        with pytest.raises(PriorError, match="a shipped prior must not"):
+            fit_module._check_tasks([task], [], is_shipped=shipped)
+        fit_module._check_tasks([task], [], is_shipped=False)
+
+
+def test_one_prior_knows_one_modality(make_world, tmp_path: Path) -> None:
+    import dataclasses
+
+    world = make_world(3, recipes=4)
+    mixed = [
+        dataclasses.replace(t, kind="image_classification") if t.task == "task00" else t
+        for t in world.traces
+    ]
+    with pytest.raises(PriorError, match="of texts and of images"):
+        write_prior(mixed, world.described, tmp_path / "out", relatives=world.relatives)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from metaft.prior.manifest import Manifest
+from metaft.prior.readme import render_readme
+
+
+def test_figures_come_from_the_manifest(own_prior: Path) -> None:
+    manifest = Manifest.read(own_prior)
+    text = render_readme(manifest)
+    assert text == (own_prior / "README.md").read_text()
+    learned = manifest["validation"]["methods"]["learned"]
+    assert re.search(rf"\| learned .*\| {learned['points']:.2f} \|", text)
+    assert "| task02 | classification | accuracy | 6 | none |" in text
+    assert "target" in text
+
+
+def test_a_null_result_is_said_first(own_prior: Path) -> None:
+    manifest = Manifest.read(own_prior)
+    manifest["calibration"]["weight"] = 0.0
+    assert "chose no better than one fixed recipe" in render_readme(manifest)
+    manifest["calibration"]["weight"] = 0.5
+    assert "counts for 50% of the ranking" in render_readme(manifest)
+
+
+def test_one_task_admits_to_know_nothing(own_prior: Path) -> None:
+    manifest = Manifest.read(own_prior)
+    manifest["validation"].update(tasks=0, methods={}, comparisons={})
+    text = render_readme(manifest)
+    assert "nothing is known of its worth" in text
+    assert "nan" not in text.lower()

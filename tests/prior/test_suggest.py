@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from metaft.errors import PriorError
+from metaft.prior.choice import Limits
+from metaft.prior.prior import Prior
+from metaft.prior.suggest import suggest
+from metaft.recipes import FIELDS, Recipe
+
+
+@pytest.fixture(scope="module")
+def prior(world_prior: Path) -> Prior:
+    return Prior.load(world_prior)
+
+
+@pytest.fixture(scope="module")
+def target(prior: Prior):
+    return next(row for row in prior.fitted.described if row.task == "target")
+
+
+def test_the_contract(prior: Prior, target) -> None:
+    answer = suggest(prior, target, top=3).to_mapping()
+    assert list(answer) == [
+        "dataset",
+        "backbone",
+        "prior",
+        "recipe",
+        "predicted",
+        "nearest_tasks",
+        "seen_in_training",
+        "fallback",
+        "alternatives",
+    ]
+    assert tuple(answer["recipe"]) == FIELDS
+    assert list(answer["predicted"]) == [
+        "metric",
+        "score",
+        "low",
+        "high",
+        "train_seconds",
+        "peak_memory_mib",
+        "failure_probability",
+    ]
+    predicted = answer["predicted"]
+    assert 0 <= predicted["low"] <= predicted["score"] <= predicted["high"] <= 1
+    assert predicted["train_seconds"] > 0
+    assert answer["seen_in_training"] is False
+    assert [near["distance"] for near in answer["nearest_tasks"]] == sorted(
+        near["distance"] for near in answer["nearest_tasks"]
+    )
+    assert len(answer["alternatives"]) == 2
+    json.dumps(answer, allow_nan=False)
+
+
+def test_alternatives_are_other_recipes(prior: Prior, target) -> None:
+    answer = suggest(prior, target, top=4)
+    recipes = [answer.recipe, *(other.recipe for other in answer.alternatives)]
+    bare = {dataclasses.replace(recipe, epochs=1, warmup_fraction=0.0) for recipe in recipes}
+    assert len(bare) == 4
+
+
+def test_few_tasks_admit_it(prior: Prior, target) -> None:
+    answer = suggest(prior, target)
+    assert "4 training tasks are too few for a 90 % interval" in str(answer.fallback)
+    assert (answer.predicted.low, answer.predicted.high) == (0.0, 1.0)
+
+
+def test_cost_is_cheaper_than_plain(prior: Prior, target) -> None:
+    cheap = suggest(prior, target, goal="cost")
+    assert cheap.predicted.train_seconds <= suggest(prior, target).predicted.train_seconds
+
+
+def test_limits(prior: Prior, target) -> None:
+    limit = suggest(prior, target, goal="cost").predicted.train_seconds
+    assert suggest(prior, target).predicted.train_seconds > limit
+    tight = suggest(prior, target, limits=Limits(seconds=limit), top=10)
+    ranked = [tight, *tight.alternatives]
+    assert max(answer.predicted.train_seconds for answer in ranked) <= limit
+    with pytest.raises(PriorError, match="no recipe fits"):
+        suggest(prior, target, limits=Limits(seconds=1e-6))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbone": "other/bert"}, "nothing was recorded on other/bert"),
+        ({"train_rows": 4096}, "asked for 4,096 training rows, the nearest recorded are 512"),
+        ({"kind": "regression"}, "no training task is of the kind regression"),
+    ],
+)
+def test_what_was_never_recorded_is_said(prior: Prior, target, changes, message) -> None:
+    answer = suggest(prior, dataclasses.replace(target, **changes))
+    assert message in str(answer.fallback)
+    assert message not in str(suggest(prior, target).fallback)
+
+
+def test_a_known_task_is_said_to_be_known(prior: Prior, target) -> None:
+    assert suggest(prior, prior.fitted.described[0]).seen_in_training
+    renamed = dataclasses.replace(prior.fitted.described[0], task="a copy")
+    assert suggest(prior, renamed).seen_in_training
+
+
+def test_a_correlation_may_be_negative(prior: Prior, target) -> None:
+    row = dataclasses.replace(target, kind="regression", metric="pearson")
+    assert suggest(prior, row).predicted.low == -1.0
+
+
+def test_unknown_goal(prior: Prior, target) -> None:
+    with pytest.raises(PriorError, match="allowed are score, cost"):
+        suggest(prior, target, goal="fun")  # type: ignore[arg-type]
+
+
+def test_far_away_the_average_takes_over(own_prior: Path) -> None:
+    path = own_prior / "prior.json"
+    values = json.loads(path.read_text())
+    values["calibration"] = {"weight": 1.0, "near": 0.1, "far": 0.2, "half_width": 5.0}
+    path.write_text(json.dumps(values))
+    prior = Prior.load(own_prior)
+    known, target = prior.fitted.described[0], prior.fitted.described[-1]
+    assert suggest(prior, known).fallback is None
+    answer = suggest(prior, target)
+    assert "the model counts for 0%" in str(answer.fallback)
+    assert isinstance(answer.recipe, Recipe)
+    width = answer.predicted.high - answer.predicted.low
+    assert width == pytest.approx(0.1)
