@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from metaft.errors import BackboneError, StoreError, UserError
+from metaft.errors import BackboneError, StoreError
 from metaft.recipes import design
 from metaft.traces.plan import plan_runs
 from metaft.traces.recorder import Progress, RecordingSummary, record
@@ -105,11 +105,6 @@ def test_read_only_store_is_refused_before_any_work(store: TraceStore) -> None:
     path = store.url.removeprefix("sqlite:///")
     with pytest.raises(StoreError, match="readonly"):
         record([], TraceStore(f"sqlite:///file:{path}?mode=ro&uri=true"))
-
-
-def test_no_workers_are_refused(store: TraceStore) -> None:
-    with pytest.raises(UserError, match="workers is 0; allowed is 1 or more"):
-        record([], store, workers=0)
 
 
 @_SLOW

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future
 from typing import Any, Literal, Protocol
@@ -12,6 +15,8 @@ from metaft.errors import MissingExtraError, UserError
 
 EngineName = Literal["local", "ray"]
 ENGINES: tuple[EngineName, ...] = ("local", "ray")
+
+_SECONDS_BETWEEN_LOOKS = 1.0
 
 # Two one-thread processes are faster than one two-thread process on two cores, and threads
 # that wait for each other beside a busy neighbour fall to a tenth of their speed. These are
@@ -76,7 +81,8 @@ class _LocalPool:
         self._executor = ProcessPoolExecutor(
             max_workers=self.workers,
             env=_ONE_THREAD,
-            initializer=_leave_interrupts_to_parent,
+            initializer=_depend_on,
+            initargs=(os.getpid(),),
         )
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
@@ -90,9 +96,20 @@ class _LocalPool:
         self._executor.shutdown(wait=True, kill_workers=True)
 
 
-def _leave_interrupts_to_parent() -> None:
-    """A Ctrl-C reaches every process of the terminal; the parent ends its workers itself."""
+def _depend_on(parent: int) -> None:
+    """Make a worker leave Ctrl-C to its parent, and end when the parent is gone.
+
+    A Ctrl-C reaches every process of a terminal, and the parent ends its workers itself; but
+    a parent that is killed cannot, and loky's workers would wait for it for ever.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    os._exit(1)
 
 
 class _RayPool:
@@ -109,7 +126,8 @@ class _RayPool:
         self.workers = workers
         self._ray = ray
         self._refs: list[Any] = []
-        if not ray.is_initialized():
+        self._is_own = not ray.is_initialized()
+        if self._is_own:
             ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
@@ -131,4 +149,5 @@ class _RayPool:
     def stop(self) -> None:
         for ref in self._refs:
             self._ray.cancel(ref, force=True)
-        self._ray.shutdown()
+        if self._is_own:
+            self._ray.shutdown()

@@ -6,7 +6,7 @@ import concurrent.futures
 import dataclasses
 import math
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -164,7 +164,7 @@ class _Watch:
         on_trace: OnTrace | None,
     ) -> None:
         self.store = store
-        self.pending = set(pending)
+        self.pending = dict(pending)
         self.total = len(pending)
         self.skipped = skipped
         self.on_trace = on_trace
@@ -175,7 +175,7 @@ class _Watch:
     def look(self) -> None:
         """Report the runs that have ended since the last look."""
         for trace in self.store.traces(self.pending):
-            self.pending.remove(trace.trace_id)
+            del self.pending[trace.trace_id]
             self.statuses[trace.status] += 1
             seconds = trace.costs.wall_seconds + trace.overhead_seconds
             self.seconds_of_traces += seconds if math.isfinite(seconds) else 0.0
@@ -195,7 +195,7 @@ class _Watch:
         return RecordingSummary(
             recorded=done,
             skipped=self.skipped,
-            left=len(self.pending),
+            left=sum(run.task not in problems for run in self.pending.values()),
             statuses=dict(self.statuses),
             problems=problems,
             wall_seconds=wall_seconds,
@@ -212,29 +212,43 @@ class _Crew:
         self.watch = watch
         self.problems: dict[str, str] = {}
 
-    def record(self, groups: list[RunGroup]) -> None:
+    def record(self, groups: Iterable[RunGroup]) -> None:
         """Record every group to its end, whatever happens to the workers."""
-        while groups:
-            abandoned = self._round(groups)
-            for group in abandoned[: self.pool.workers]:  # Those that were in flight.
+        waiting = deque(groups)
+        while waiting:
+            for group in self._round(waiting):
                 self._retry_first(group)
-            groups = [group for group in abandoned if self._is_open(group)]
+                if self._is_open(group):
+                    waiting.append(group)
 
-    def _round(self, groups: Sequence[RunGroup]) -> list[RunGroup]:
-        """Record groups; return those that a dying worker left, in the order they began."""
-        futures = {self.pool.submit(record_group, group, self.job): group for group in groups}
-        unfinished, abandoned = set(futures), []
-        while unfinished:
-            ended, unfinished = concurrent.futures.wait(
-                unfinished, _SECONDS_BETWEEN_LOOKS, concurrent.futures.FIRST_COMPLETED
+    def _round(self, waiting: deque[RunGroup]) -> list[RunGroup]:
+        """Record the groups that wait until all have ended or a worker dies.
+
+        Only as many as there are workers are given out at once, so it is known which groups
+        were in flight.
+
+        Returns:
+            Groups that a dying worker left.
+        """
+        in_flight: dict[Future[str], RunGroup] = {}
+        abandoned: list[RunGroup] = []
+        while in_flight or (waiting and not abandoned):
+            while waiting and not abandoned and len(in_flight) < self.pool.workers:
+                group = waiting.popleft()
+                in_flight[self.pool.submit(record_group, group, self.job)] = group
+            ended, _ = concurrent.futures.wait(
+                in_flight, _SECONDS_BETWEEN_LOOKS, concurrent.futures.FIRST_COMPLETED
             )
-            abandoned += [future for future in ended if not self._has_ended(future, futures)]
+            for future in ended:
+                group = in_flight.pop(future)
+                if not self._has_ended(future, group):
+                    abandoned.append(group)
             self.watch.look()
         if abandoned:
             self.pool.restart()
-        return [group for future, group in futures.items() if future in abandoned]
+        return abandoned
 
-    def _has_ended(self, future: Future[str], groups: Mapping[Future[str], RunGroup]) -> bool:
+    def _has_ended(self, future: Future[str], group: RunGroup) -> bool:
         """Note a group's problem; say whether its worker lived to the end of it."""
         try:
             problem = future.result()
@@ -246,11 +260,13 @@ class _Crew:
                 return False
             raise
         if problem:
-            self.problems[groups[future].task] = problem
+            self.problems[group.task] = problem
         return True
 
     def _is_open(self, group: RunGroup) -> bool:
-        return group.task not in self.problems and not self.watch.pending.isdisjoint(group.runs)
+        return group.task not in self.problems and any(
+            key in self.watch.pending for key in group.runs
+        )
 
     def _retry_first(self, group: RunGroup) -> None:
         """Make a group's first open run alone; set it aside when its worker dies again."""
@@ -259,7 +275,7 @@ class _Crew:
         key = next(key for key in group.runs if key in self.watch.pending)
         alone = dataclasses.replace(group, runs={key: group.runs[key]})
         for _ in range(_ATTEMPTS - 1):
-            if not self._round([alone]):
+            if not self._round(deque([alone])):
                 return
         reason = f"its worker process died {_ATTEMPTS} times, often for want of memory"
         try:
