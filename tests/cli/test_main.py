@@ -81,6 +81,7 @@ def test_help_lists_every_command_with_a_line() -> None:
     listed = CliRunner().invoke(cli.group, ["--help"]).stdout.split("Commands:")[1]
     rows = [line.split(maxsplit=1) for line in listed.strip().splitlines()]
     assert tuple(row[0] for row in rows if len(row) == 2) == cli.COMMANDS
+    assert not [row[1] for row in rows if row[1].endswith("...")]  # click cuts long lines
 
 
 def test_version_is_that_of_the_package() -> None:

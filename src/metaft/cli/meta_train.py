@@ -150,7 +150,7 @@ def command(
     offline: bool,
     output_format: str,
 ) -> None:
-    """Record fine-tuning runs on many tasks and learn a prior from them.
+    """Record fine-tuning runs and learn a prior from them.
 
     A run that is in the store is never made again: after a Ctrl-C, a crash or a time limit
     the same command goes on where it stopped.

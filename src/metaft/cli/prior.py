@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """List the priors, show what one knows, fit one to traces, or check its figures."""
+    """List, show, fit or check priors."""
 
 
 @command.command("list")
@@ -118,7 +118,10 @@ def fit(
 @click.argument("prior", metavar="NAME|DIR")
 @format_option
 def check(prior: str, output_format: str) -> None:
-    """Repeat a prior's validation from its files, and fail where a figure does not hold."""
+    """Repeat a prior's validation from its files.
+
+    Exit status 1 if a stored figure does not hold.
+    """
     from metaft.prior.check import check_prior
     from metaft.prior.prior import Prior
     from metaft.prior.validate import count_validation_fits

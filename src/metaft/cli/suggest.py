@@ -92,7 +92,7 @@ def command(
     out: Path | None,
     output_format: str,
 ) -> None:
-    """Suggest a recipe, and say how good and how expensive its run will be.
+    """Suggest a recipe, and predict its score and its cost.
 
     Nothing is trained. Where the prior ships the dataset's features, its rows are not read
     either; else the backbone passes once over at most 1,000 training rows.

@@ -77,7 +77,7 @@ def show_task(name: str, output_format: str) -> None:
 @offline_option
 @format_option
 def check_tasks(names: tuple[str, ...], offline: bool, output_format: str) -> None:
-    """Parse every card, read its data where it is reachable, and report what was found.
+    """Check every card, and its data where they are reachable.
 
     Without NAMEs, all cards are checked. What is on disk is loaded as for a run; a dataset
     that is only on the hub is asked for there. Exit status 1 if the data of a card is not as

@@ -24,7 +24,7 @@ def command() -> None:
 @store_option
 @format_option
 def summary(*, store: str | None, output_format: str) -> None:
-    """Count the traces by backbone, kind of task and size, and say where the time went."""
+    """Count the traces, and say where the time went."""
     from metaft.traces.summary import summarise
 
     trace_store = _open(store)
@@ -61,7 +61,10 @@ def export(*, store: str | None, out: Path, output_format: str) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @format_option
 def import_command(*, store: str | None, file: Path, output_format: str) -> None:
-    """Store the traces of an exported FILE; those that are stored already stay as they are."""
+    """Store the traces of an exported FILE.
+
+    Those that are stored already stay as they are.
+    """
     from metaft.traces.store import TraceStore, default_store_url
 
     trace_store = TraceStore(store or default_store_url())
