@@ -29,6 +29,7 @@ def _outlook(space: Space, effects: dict[Recipe, list[float]], **changes) -> Out
     facts = {
         "average": average,
         "surrogate": -average,
+        "task_effects": np.stack([average, average]),  # all tasks agree: no doubt
         "level": 80.0,
         "plateau": np.arange(len(space)),
         "training_seconds": space.epochs * 10.0,
@@ -62,6 +63,31 @@ def test_cost_takes_the_cheapest_that_is_no_worse_than_plain(space) -> None:
 def test_cost_can_always_take_plain(space) -> None:
     worse = {PLAIN: [0, 1, 9, 2], FAST: [1, 1, 1, 1], STEADY: [2, 3, 3, 3]}
     assert _best(space, _outlook(space, worse), goal="cost") == [PLAIN]
+
+
+def _in_doubt(space: Space, cells: np.ndarray) -> Outlook:
+    """Two tasks disagree by a point on some cells: a standard error of half a point."""
+    outlook = _outlook(space, EFFECTS)
+    apart = np.where(cells, 0.5, 0.0)
+    both = np.stack([outlook.average + apart, outlook.average - apart])
+    return _outlook(space, EFFECTS, task_effects=both)
+
+
+def test_cost_takes_nothing_that_may_be_overrated(space) -> None:
+    frozen = np.array([cell.frozen_fraction > 0 for cell in space.cells])
+    best = _best(space, _in_doubt(space, frozen), goal="cost")[0]
+    assert (best.learning_rate, best.epochs) == (1e-4, 2)
+
+
+def test_score_is_not_shortened_in_doubt(space) -> None:
+    best = _best(space, _in_doubt(space, space.epochs == 2))[0]
+    assert (best.learning_rate, best.epochs) == (1e-4, 3)
+
+
+def test_cost_is_never_dearer_than_score(space) -> None:
+    only_plain_is_sure = np.arange(len(space)) != space.plain
+    outlook = _in_doubt(space, only_plain_is_sure)
+    assert _best(space, outlook, goal="cost")[0] in (_best(space, outlook)[0], PLAIN)
 
 
 def test_failing_has_a_price(space) -> None:

@@ -21,7 +21,7 @@ WEIGHTS = (0.25, 0.5, 0.75, 1.0)
 INTERVAL_LEVEL = 0.9
 
 _NEAR_LEVEL = 0.9  # quantile of the distances that leave-one-out has seen
-_STANDARD_ERRORS = 1.0  # by which a weight must beat best-average
+_STANDARD_ERRORS = 2.0  # by which a weight must beat best-average; less is often luck
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def calibrate(table: TraceTable, outlooks: Sequence[Outlook]) -> Calibration:
 
     The surrogate counts only where it (a) predicts the scores of left-out tasks better than
     the average recipe profile does and (b) chooses recipes that are better than best-average
-    by more than one standard error; else its weight is 0. The interval is conformal: the
+    by more than two standard errors; else its weight is 0. The interval is conformal: the
     quantile of the errors for the chosen recipe, each task counting once.
 
     Args:

@@ -61,7 +61,8 @@ def rank_cells(
 
     Goal `score`: the highest expected score less the price of failing, at the earliest epoch
     that is within 0.2 points of it. Goal `cost`: the cheapest that is expected to be no worse
-    than `plain`; where none is, the ranking for `score`.
+    than `plain`, within 0.2 points; the answer for `score` always counts as such. Both hold
+    even if the cell is overrated by one standard error, since the cheapest of many is.
 
     Args:
         outlook: What is expected.
@@ -74,12 +75,20 @@ def rank_cells(
         Numbers of cells, best first.
     """
     worth = outlook.effects(weight) - FAILURE_PRICE_POINTS * outlook.failure
-    if goal == "cost":
-        no_worse = allowed & (worth >= worth[space.plain])
-        if no_worse.any():
-            return _one_per_family(np.where(no_worse, -outlook.run_seconds, -np.inf), space)
-    order = _one_per_family(np.where(allowed, worth, -np.inf), space)
-    return [_shortened(cell, worth, space, allowed) for cell in order]
+    order = [
+        _shortened(cell, worth, outlook, space, allowed)
+        for cell in _one_per_family(np.where(allowed, worth, -np.inf), space)
+    ]
+    if goal == "score":
+        return order
+    no_worse = allowed & _is_as_good_as(space.plain, worth, outlook)
+    no_worse[order[0]] = True
+    return _one_per_family(np.where(no_worse, -outlook.run_seconds, -np.inf), space)
+
+
+def _is_as_good_as(cell: int, worth: np.ndarray, outlook: Outlook) -> np.ndarray:
+    """Return which cells `(cells,)` are as good as one of them, beyond one standard error."""
+    return worth - worth[cell] >= outlook.doubts(cell) - INDIFFERENCE_POINTS
 
 
 def _one_per_family(value: np.ndarray, space: Space) -> list[int]:
@@ -91,9 +100,10 @@ def _one_per_family(value: np.ndarray, space: Space) -> list[int]:
     return list(best.values())
 
 
-def _shortened(cell: int, worth: np.ndarray, space: Space, allowed: np.ndarray) -> int:
-    """Return the earliest budget of the cell's curve that is as good within indifference."""
-    as_good = worth >= worth[cell] - INDIFFERENCE_POINTS
+def _shortened(
+    cell: int, worth: np.ndarray, outlook: Outlook, space: Space, allowed: np.ndarray
+) -> int:
+    """Return the earliest budget of the cell's curve that is as good."""
     same_curve = space.families == space.families[cell]
-    candidates = np.flatnonzero(allowed & same_curve & as_good)
+    candidates = np.flatnonzero(allowed & same_curve & _is_as_good_as(cell, worth, outlook))
     return int(candidates[np.argmin(space.epochs[candidates])])

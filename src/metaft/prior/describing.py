@@ -111,7 +111,7 @@ def _check_rows(task: Task, fingerprints: Mapping[str, str]) -> None:
         raise PriorError(
             f"the rows of {task.name!r} are not those its traces were recorded on: the "
             f"fingerprint is {task.fingerprint}, recorded was {recorded}",
-            "Give the data that were recorded (METAFT_DATA), or record the task anew",
+            "Give the data that were recorded (METAFT_DATA), record the task anew, or leave it out",
         )
 
 

@@ -22,6 +22,7 @@ class Outlook:
     Attributes:
         average: Points relative to the task's mean, as the alike training blocks had them.
         surrogate: The same, as the forest expects it from the features.
+        task_effects: `(tasks, cells)` the same on each alike training task.
         level: Expected score on the plateau, in points.
         plateau: Numbers of the cells that are best on average.
         training_seconds: Of the training steps alone.
@@ -33,6 +34,7 @@ class Outlook:
 
     average: np.ndarray
     surrogate: np.ndarray
+    task_effects: np.ndarray
     level: float
     plateau: np.ndarray
     training_seconds: np.ndarray
@@ -56,6 +58,18 @@ class Outlook:
         """Return expected scores `(cells,)` in points."""
         effects = self.effects(weight)
         return self.level + effects - effects[self.plateau].mean()
+
+    def doubts(self, cell: int) -> np.ndarray:
+        """Return the standard error `(cells,)` of each cell's mean lead over one of them.
+
+        Infinite where fewer than two training tasks have both.
+        """
+        leads = self.task_effects - self.task_effects[:, [cell]]
+        known = np.isfinite(leads).sum(0)
+        spread = np.ma.masked_invalid(leads).std(0, ddof=1).filled(np.inf)
+        doubts = np.where(known > 1, spread / np.sqrt(np.maximum(known, 1)), np.inf)
+        doubts[cell] = 0.0
+        return doubts
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +104,7 @@ class OutcomeModels:
         return Outlook(
             average=self.scores.average(row),
             surrogate=self.scores.surrogate(row),
+            task_effects=self.scores.task_effects(row),
             level=self.scores.score_level(row),
             plateau=self.scores.plateau,
             training_seconds=self.costs.training_seconds(row),

@@ -17,25 +17,10 @@ from metaft.features.extract import FEATURES
 from metaft.prior.described import Described
 from metaft.prior.encoding import encode_recipes
 from metaft.prior.forest import Forest
-from metaft.prior.ridge import Ridge
+from metaft.prior.level import LevelModel
 from metaft.prior.scaling import Scaling
 from metaft.prior.space import Space
 from metaft.prior.table import Block, TraceTable
-
-LEVEL_FEATURES: tuple[str, ...] = (
-    "log2_train_rows",
-    "log2_classes",
-    "majority_share",
-    "is_regression",
-    "is_pair",
-    "backbone_log10_parameters",
-    "probe_words",
-    "probe_100",
-    "probe_best",
-    "probe_above_guess",
-    "probe_gain_by_rows",
-)
-"""What the level of the scores is predicted from."""
 
 _PLATEAU_CELLS = 10
 _SIZE_TOLERANCE = 0.5  # log2 of the ratio of two train sizes that count as alike
@@ -55,7 +40,7 @@ class ScoreModel:
         positions: `(blocks, features)` standardised features of the training blocks.
         forest: Standardised features and encoded recipe -> effect.
         plateau: Numbers of the cells that are best on average; the level is their mean score.
-        level: Standardised `LEVEL_FEATURES` -> score on the plateau, in points.
+        level: Features -> score on the plateau.
     """
 
     space: Space
@@ -65,7 +50,7 @@ class ScoreModel:
     positions: np.ndarray
     forest: Forest
     plateau: np.ndarray
-    level: Ridge
+    level: LevelModel
 
     @classmethod
     def fit(cls, table: TraceTable, rows: Sequence[Described]) -> ScoreModel:
@@ -88,7 +73,7 @@ class ScoreModel:
             positions=positions,
             forest=_grow(table, effects, positions),
             plateau=plateau,
-            level=Ridge.fit(positions[:, _LEVEL_COLUMNS], levels),
+            level=LevelModel.fit(rows, positions, levels),
         )
 
     def average(self, row: Described) -> np.ndarray:
@@ -106,6 +91,13 @@ class ScoreModel:
             mean = np.where(np.isnan(mean), self._surrogate_average(), mean)
         return mean
 
+    def task_effects(self, row: Described) -> np.ndarray:
+        """Return the effects `(tasks, cells)` on the most alike blocks of each task."""
+        alike = self.alike(row.backbone, row.train_rows)
+        owners = np.array([block.task for block in self.blocks])
+        of_task = [self.effects[alike & (owners == task)] for task in np.unique(owners[alike])]
+        return np.array([mean_known(effects, 0) for effects in of_task])
+
     def alike(self, backbone: str, train_rows: int) -> np.ndarray:
         """Return which training blocks `(blocks,)` are most alike in backbone and size."""
         same = self._of_backbone(backbone)
@@ -120,7 +112,7 @@ class ScoreModel:
 
     def score_level(self, row: Described) -> float:
         """Return the expected score on the plateau, in points."""
-        return float(self.level.predict(self.scaling.apply(row)[_LEVEL_COLUMNS]))
+        return self.level.predict(row, self.scaling.apply(row))
 
     def distances(self, row: Described) -> dict[str, float]:
         """Return training task -> root mean squared difference of standardised features."""
@@ -144,9 +136,6 @@ class ScoreModel:
     def _ask_forest(self, position: np.ndarray, train_rows: int) -> np.ndarray:
         recipes = encode_recipes(self.space.cells, train_rows)
         return self.forest.predict(_inputs(recipes, position))
-
-
-_LEVEL_COLUMNS = np.array([FEATURES.index(name) for name in LEVEL_FEATURES])
 
 
 def effects_of(points: np.ndarray) -> np.ndarray:
