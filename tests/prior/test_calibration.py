@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -58,6 +59,15 @@ def test_the_surrogate_counts_only_where_features_tell(telling, silent) -> None:
 
     assert weight_of(telling) > 0.0
     assert weight_of(silent) == 0.0
+
+
+def test_a_lucky_surrogate_that_predicts_badly_does_not_count(telling) -> None:
+    """The ranks are as good as ever, but what it says of the scores is worse than the average."""
+    loud = [
+        dataclasses.replace(left.outlook, surrogate=10 * left.outlook.surrogate)
+        for left in telling.left_out
+    ]
+    assert calibrate(telling.table, loud).weight == 0.0
 
 
 def test_weights_are_chosen_inside_the_fold(telling, silent) -> None:
