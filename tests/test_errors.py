@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 
 import pytest
 
@@ -25,3 +26,8 @@ def test_failed_run_is_not_the_users_fault() -> None:
 @pytest.mark.parametrize("kind", [kind for _, kind in inspect.getmembers(errors, inspect.isclass)])
 def test_every_error_is_one_of_metaft(kind: type[Exception]) -> None:
     assert issubclass(kind, errors.MetaftError)
+
+
+def test_an_error_that_crosses_processes_says_the_same() -> None:
+    error = errors.TaskError("rows is 3, but at least 8 are needed", "Add rows")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)

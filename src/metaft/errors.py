@@ -24,6 +24,10 @@ class UserError(MetaftError):
         self.cure = cure
         super().__init__(f"{problem}. {cure}." if cure else f"{problem}.")
 
+    def __reduce__(self) -> tuple[type[UserError], tuple[str, str]]:
+        # Without it, an error that crosses processes says its cure twice.
+        return type(self), (self.problem, self.cure)
+
 
 class TaskError(UserError):
     """A dataset, a task card or a column cannot be used."""

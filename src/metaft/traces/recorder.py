@@ -252,9 +252,8 @@ class _Crew:
         """Note a group's problem; say whether its worker lived to the end of it."""
         try:
             problem = future.result()
-        except StoreError as error:
-            # On its way through pickle an error keeps its parts, but not its message.
-            raise StoreError(error.problem, error.cure) from error
+        except StoreError:
+            raise
         except Exception as error:
             if self.pool.is_death(error):
                 return False
