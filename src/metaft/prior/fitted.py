@@ -19,9 +19,6 @@ from metaft.prior.table import tabulate
 if TYPE_CHECKING:
     from metaft.prior.prior import Prior
 
-FITTED_SCHEMA = 1
-"""Counts up when models are fitted or kept differently; older caches are then left alone."""
-
 _LOGGER = logging.getLogger(__name__)
 _OTHERS_MAY_WRITE = 0o022
 
@@ -80,9 +77,17 @@ def _key_of(prior: Prior) -> str:
     """Hash what the fit depends on: files, code, and the library that grows the trees."""
     from importlib.metadata import version
 
-    facts = [FITTED_SCHEMA, version("metaft"), version("scikit-learn"), version("numpy")]
+    facts: list[Any] = [_code_hash(), version("scikit-learn"), version("numpy")]
     facts += [sorted(prior.manifest["files"].items()), list(prior.manifest["features"])]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+
+
+def _code_hash() -> str:
+    """Hash this room's code, so that models are never read by other code than wrote them."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _fit(prior: Prior, key: str) -> FittedPrior:
