@@ -105,7 +105,7 @@ def check_image(encoded: bytes, where: str, *, decode: bool = True) -> None:
     Raises:
         TaskError: If it does not decode, or has more than 50 megapixels.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
@@ -118,8 +118,10 @@ def check_image(encoded: bytes, where: str, *, decode: bool = True) -> None:
     except Image.DecompressionBombError as error:
         raise _too_many_pixels(where, str(error)) from error
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError) as error:
+        is_image = not isinstance(error, UnidentifiedImageError)
+        reason = str(error).replace("\n", " ") if is_image else "it is of no known format"
         raise TaskError(
-            f"the image {where} does not decode: {str(error).replace(chr(10), ' ')}",
+            f"the image {where} does not decode: {reason}",
             "Replace it by a whole PNG or JPEG file, or remove it",
         ) from error
 
