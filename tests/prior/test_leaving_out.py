@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from metaft.prior import leaving_out
 from metaft.prior.described import describe_blocks
-from metaft.prior.leaving_out import count_fits, group_tasks, leave_each_out
+from metaft.prior.leaving_out import calibrate_all, count_fits, group_tasks, leave_each_out
 from metaft.prior.rivals import METHODS
 from metaft.prior.table import tabulate
 
@@ -79,3 +81,12 @@ def test_fits_are_counted(make_world) -> None:
     fits = []
     leave_each_out(table, rows, world.relatives, on_fit=lambda: fits.append(1))
     assert len(fits) == count_fits(table.tasks, world.relatives)
+
+
+def test_a_weight_that_no_fold_believed_in_is_not_shipped(telling) -> None:
+    doubting = [
+        dataclasses.replace(left, calibration=dataclasses.replace(left.calibration, weight=0.0))
+        for left in telling.left_out
+    ]
+    assert calibrate_all(telling.table, telling.left_out).weight > 0.0
+    assert calibrate_all(telling.table, doubting).weight == 0.0

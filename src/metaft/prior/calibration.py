@@ -49,7 +49,9 @@ class Calibration:
         return self.weight * (self.far - distance) / (self.far - self.near)
 
 
-def calibrate(table: TraceTable, outlooks: Sequence[Outlook]) -> Calibration:
+def calibrate(
+    table: TraceTable, outlooks: Sequence[Outlook], *, most_weight: float = 1.0
+) -> Calibration:
     """Learn from predictions for left-out blocks.
 
     The surrogate counts only where it (a) predicts the scores of left-out tasks better than
@@ -60,6 +62,7 @@ def calibrate(table: TraceTable, outlooks: Sequence[Outlook]) -> Calibration:
     Args:
         table: The blocks.
         outlooks: What was expected of each block by models that had not seen its task.
+        most_weight: The weight is cut to this, in [0, 1].
 
     Returns:
         No trust and no interval where there is no block.
@@ -67,7 +70,7 @@ def calibrate(table: TraceTable, outlooks: Sequence[Outlook]) -> Calibration:
     if not outlooks:
         return Calibration(weight=0.0, near=0.0, far=0.0, half_width=math.inf)
     near = float(np.quantile([outlook.distance for outlook in outlooks], _NEAR_LEVEL))
-    weight = _choose_weight(table, outlooks)
+    weight = min(most_weight, _choose_weight(table, outlooks))
     calibration = Calibration(weight, near, 2.0 * near, math.inf)
     errors = [
         _error_of_choice(table, row, outlook, calibration.weight_at(outlook.distance))

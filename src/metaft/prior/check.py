@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metaft.prior.calibration import calibrate
 from metaft.prior.described import describe_blocks
 from metaft.prior.fit import is_shipped
 from metaft.prior.fitted import read_described
-from metaft.prior.leaving_out import OnFit
+from metaft.prior.leaving_out import OnFit, calibrate_all
 from metaft.prior.manifest import finite
 from metaft.prior.prior import Prior
 from metaft.prior.table import tabulate
@@ -52,8 +51,7 @@ def check_prior(prior: Prior, *, on_fit: OnFit | None = None) -> list[Discrepanc
     table = tabulate(prior.read_traces())
     rows = describe_blocks(table.blocks, read_described(prior.folder))
     figures, left_out = validate(table, rows, manifest.relatives, on_fit=on_fit)
-    seen = table.take([left.row for left in left_out])
-    calibration = calibrate(seen, [left.outlook for left in left_out])
+    calibration = calibrate_all(table, left_out)
     found = {"calibration": dataclasses.asdict(calibration), "validation": figures}
     stored = {name: manifest[name] for name in found}
     return [*_differences(stored, finite(found), ""), *_forbidden(prior)]

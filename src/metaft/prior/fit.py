@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from metaft.errors import PriorError
 from metaft.features.extract import FEATURES
 from metaft.files import sha256_of, shipped_folder, written_beside
-from metaft.prior.calibration import calibrate
 from metaft.prior.described import Described, describe_blocks, frame_from_described
 from metaft.prior.describing import describe_all, target_blocks
+from metaft.prior.leaving_out import calibrate_all
 from metaft.prior.manifest import (
     FEATURES_FILE,
     INITIALISATION,
@@ -182,8 +182,7 @@ def _judge(
 ) -> dict[str, Any]:
     rows = describe_blocks(table.blocks, described)
     figures, left_out = validate(table, rows, relatives, on_fit=steps.advance)
-    seen = table.take([left.row for left in left_out])
-    calibration = calibrate(seen, [left.outlook for left in left_out])
+    calibration = calibrate_all(table, left_out)
     return {"calibration": dataclasses.asdict(calibration), "validation": figures}
 
 

@@ -101,6 +101,26 @@ def leave_each_out(
     return sorted(found, key=lambda left: left.row)
 
 
+def calibrate_all(table: TraceTable, left_out: Sequence[LeftOut]) -> Calibration:
+    """Learn how far to trust models of all tasks.
+
+    The weight is at most the median of those that were chosen inside the folds: one that
+    leaving out a single task would take away is luck, and the figures of the validation
+    are those of the weights inside the folds.
+
+    Args:
+        table: All blocks.
+        left_out: From `leave_each_out`.
+    """
+    seen = table.take([left.row for left in left_out])
+    weights = [left.calibration.weight for left in left_out]
+    return calibrate(
+        seen,
+        [left.outlook for left in left_out],
+        most_weight=float(np.median(weights)) if weights else 0.0,
+    )
+
+
 def count_fits(tasks: Sequence[str], relatives: Mapping[str, frozenset[str]]) -> int:
     """Return how many fits `leave_each_out` makes."""
     groups = len(group_tasks(tasks, relatives))
