@@ -67,6 +67,9 @@ def group(debug: bool) -> None:
     # Read by the libraries when they are imported, so they must be set before.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # metaft forks its workers.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # Threads that wait by spinning take the cores from those that work: beside other busy
+    # processes a run on two threads took seven times as long (see docs/design.md).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def main() -> None:
