@@ -19,6 +19,13 @@ from metaft import cli
 from metaft.traces.store import TraceStore
 
 TASKS = "uci_sentences_yelp,convention_2012_party"
+# A shell starts background jobs with interrupts ignored, and these tests may run in one.
+_INTERRUPTIBLE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from metaft.cli import main
+main()
+"""
 _SLOW = pytest.mark.timeout(600)  # Workers import torch: on a busy machine that takes minutes.
 
 
@@ -61,7 +68,7 @@ def test_traces_and_prior_come_from_one_command(tmp_path: Path, backbone_folder:
 def test_interrupt_says_how_to_go_on(tmp_path: Path, backbone_folder: str) -> None:
     options = [*_options(tmp_path, backbone_folder), "--stages", "traces", "--epochs", "40"]
     process = subprocess.Popen(
-        [sys.executable, "-c", "from metaft.cli import main; main()", *options],
+        [sys.executable, "-c", _INTERRUPTIBLE, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
