@@ -65,7 +65,7 @@ extras() {
 started=$SECONDS
 python=$(find_python)
 uv=$(find_uv "$python")
-say "installing into .venv with $("$uv" --version) and $("$python" --version); this takes about two minutes"
+say "installing into .venv with $("$uv" --version) and $("$python" --version); the first time this takes minutes"
 # shellcheck disable=SC2046  # the extras are words
 UV_PROJECT_ENVIRONMENT=.venv "$uv" sync --quiet --python "$python" --no-python-downloads --all-groups $(extras) ||
     fail "the environment cannot be installed; see the message of uv above"
