@@ -107,3 +107,17 @@ def test_progress_shows_count_and_note_on_a_terminal(monkeypatch: pytest.MonkeyP
         advance(3, note="sms_spam")
     shown = terminal.getvalue()
     assert all(part in shown for part in ("recording", "3/4", "left", "sms_spam"))
+
+
+def test_one_bar_follows_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with output.StepBars() as bars:
+        bars.show("describing tasks", 1, 2)
+        bars.show("describing tasks", 2, 2)
+        bars.show("leaving tasks out", 3, 5)
+    shown = terminal.getvalue()
+    assert "Describing tasks" in shown
+    assert "2/2" in shown
+    assert "Leaving tasks out" in shown
+    assert "3/5" in shown

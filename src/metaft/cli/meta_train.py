@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from metaft.cli.options import (
     time_limit_option,
     workers_option,
 )
-from metaft.cli.output import print_answer, print_notice, progress_bar
+from metaft.cli.output import StepBars, print_answer, print_notice, progress_bar
 from metaft.cli.recording import RecordingBar
 from metaft.errors import TaskError, UserError
 
@@ -246,7 +245,7 @@ class _Course:
 
         wanted = set(self.tasks)
         traces = [t for t in self.store.traces(backbone=self.backbone) if t.task in wanted]
-        with _StepBars() as bars:
+        with StepBars() as bars:
             prior = fit_prior(traces, self.out, offline=self.offline, on_step=bars.show)
         manifest = prior.manifest
         return {
@@ -260,22 +259,6 @@ class _Course:
         if self.time_limit_seconds is None:
             return None
         return max(0.0, self.time_limit_seconds - (time.monotonic() - self.began))
-
-
-class _StepBars(contextlib.ExitStack):
-    """Shows one bar after the other, as the fitting goes from one thing to the next."""
-
-    _what = ""
-    _shown_steps = 0
-
-    def show(self, what: str, done: int, total: int) -> None:
-        """Show that so many steps of something are done."""
-        if what != self._what:
-            self.pop_all().close()
-            self._what, self._shown_steps = what, 0
-            self._advance = self.enter_context(progress_bar(what.capitalize(), total))
-        self._advance(done - self._shown_steps)
-        self._shown_steps = done
 
 
 def _report(summary: RecordingSummary) -> None:

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -87,6 +87,23 @@ def progress_bar(description: str, total: int | None) -> Iterator[Advance]:
             bar.update(row, advance=count, note=note)
 
         yield advance
+
+
+class StepBars(ExitStack):
+    """Shows one bar after the other, as the work goes from one thing to the next."""
+
+    _what = ""
+    _steps = 0
+    _advance: Advance
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """Move the bar of `what` on to `done` of `total`."""
+        if what != self._what:
+            self.close()
+            self._what, self._steps = what, 0
+            self._advance = self.enter_context(progress_bar(what.capitalize(), total))
+        self._advance(done - self._steps)
+        self._steps = done
 
 
 def _print_table(renderable: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from metaft.cli.options import format_option, offline_option, store_option
-from metaft.cli.output import print_answer, print_notice, progress_bar
+from metaft.cli.output import StepBars, print_answer, print_notice, progress_bar
 from metaft.errors import PriorError, RunFailedError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from metaft.cli.output import Advance
     from metaft.prior.prior import Prior
     from metaft.traces.trace import Trace
 
@@ -102,7 +100,7 @@ def fit(
 
     traces = _select(_read_traces(store, traces_file), selector, backbones)
     names = [name.strip() for name in targets.split(",") if name.strip()]
-    with _StepBars() as bars:
+    with StepBars() as bars:
         prior = fit_prior(
             traces, out, targets=names, version=version, offline=offline, on_step=bars.show
         )
@@ -179,21 +177,6 @@ def _select(
             "Record some with metaft meta-train --stages traces",
         )
     return kept
-
-
-class _StepBars(contextlib.ExitStack):
-    """Shows one progress bar after the other."""
-
-    _shown = ""
-    _advance: Advance
-
-    def show(self, what: str, done: int, total: int) -> None:
-        """Move the bar of `what` on to `done` of `total`."""
-        if what != self._shown:
-            self.close()
-            self._shown = what
-            self._advance = self.enter_context(progress_bar(what, total))
-        self._advance()
 
 
 def _summary(prior: Prior) -> dict[str, Any]:

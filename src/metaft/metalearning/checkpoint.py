@@ -34,6 +34,11 @@ class Progress:
     peak_memory_mib: float = 0.0
 
 
+def checkpoint_beside(initialisation: Path) -> Path:
+    """Return where the checkpoint of a meta-training lies until its last step is taken."""
+    return initialisation.with_name(f"{initialisation.stem}.checkpoint.safetensors")
+
+
 def save_checkpoint(
     path: Path,
     *,

@@ -19,7 +19,12 @@ from metaft.errors import RecipeError, RunFailedError, TaskError
 from metaft.finetuning.device import Compute, Device, resolve_compute
 from metaft.finetuning.memory import peak_memory_mib, reset_peak_memory
 from metaft.metalearning.algorithms import ALGORITHMS, MetaAlgorithm, MetaSgd
-from metaft.metalearning.checkpoint import Progress, restore_checkpoint, save_checkpoint
+from metaft.metalearning.checkpoint import (
+    Progress,
+    checkpoint_beside,
+    restore_checkpoint,
+    save_checkpoint,
+)
 from metaft.metalearning.feed import batch_episode
 from metaft.metalearning.initialisation import Initialisation, differences_between
 from metaft.metalearning.settings import MetaSettings
@@ -146,7 +151,7 @@ def train_initialisation(
         TaskError: If a task cannot be loaded, or none can give episodes.
         MetaftError: As `meta_train`.
     """
-    checkpoint = out_path.with_name(f"{out_path.stem}.checkpoint.safetensors")
+    checkpoint = checkpoint_beside(out_path)
     initialisation = meta_train(
         _load_usable(task_names, settings.shape, offline=offline),
         load_backbone(backbone_id, offline=offline),

@@ -51,7 +51,8 @@ def fit_prior(
 ) -> Prior:
     """Fit a prior to traces, validate it, and write it to a folder.
 
-    An `init.safetensors` that is in the folder already is kept.
+    An `init.safetensors` that is in the folder already is kept, and so is the checkpoint of
+    an unfinished meta-training.
 
     Args:
         traces: Runs on tasks that `load_task` still finds.
@@ -120,8 +121,9 @@ def write_prior(
         folder.mkdir(parents=True)
         write_parquet(kept, folder / TRACES)
         frame_from_described(described).to_parquet(folder / FEATURES_FILE, index=False)
-        if (out / INITIALISATION).is_file():
-            shutil.copy2(out / INITIALISATION, folder / INITIALISATION)
+        for name in (INITIALISATION, _checkpoint_name()):
+            if (out / name).is_file():
+                shutil.copy2(out / name, folder / name)
         steps = _Steps(on_step, "leaving tasks out", count_validation_fits(table.tasks, relatives))
         figures = _judge(table, described, relatives, steps)
         facts = _facts_of(kept, table, relatives, targets)
@@ -149,13 +151,20 @@ def _check_folder(out: Path) -> None:
     """Refuse to replace a folder that holds something other than a prior."""
     if not out.exists():
         return
-    own = {MANIFEST, TRACES, FEATURES_FILE, INITIALISATION, README}
+    own = {MANIFEST, TRACES, FEATURES_FILE, INITIALISATION, _checkpoint_name(), README}
     foreign = [out] if out.is_file() else [path for path in out.iterdir() if path.name not in own]
     if foreign:
         raise PriorError(
             f"{out} holds {foreign[0].name}, which is no part of a prior and would be lost",
             "Give --out a folder that is new, empty or a prior",
         )
+
+
+def _checkpoint_name() -> str:
+    """Name what an unfinished meta-training leaves in the folder, to go on from."""
+    from metaft.metalearning.checkpoint import checkpoint_beside
+
+    return checkpoint_beside(Path(INITIALISATION)).name
 
 
 def _check_tasks(tasks: Sequence[str], targets: Sequence[str], *, is_shipped: bool) -> None:
