@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import platformdirs
-
 _PACKAGE = Path(__file__).resolve().parent
 _CHUNK_BYTES = 1 << 20
 
@@ -36,6 +34,8 @@ def user_data_folder() -> Path:
 
     `METAFT_HOME` overrides it.
     """
+    import platformdirs
+
     home = os.environ.get("METAFT_HOME")
     return Path(home) if home else platformdirs.user_data_path("metaft")
 
@@ -45,6 +45,8 @@ def user_cache_folder() -> Path:
 
     `METAFT_HOME` overrides it.
     """
+    import platformdirs
+
     home = os.environ.get("METAFT_HOME")
     return Path(home) / "cache" if home else platformdirs.user_cache_path("metaft")
 

@@ -1,13 +1,11 @@
-"""Scores of predictions against labels."""
+"""Scores of predictions against labels.
+
+In numpy alone: these few lines also run on machines that have little more than torch.
+"""
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
-from scipy import stats
-from scipy.special import log_softmax
-from sklearn.metrics import precision_recall_fscore_support
 
 from metaft.finetuning.outcome import Scores
 
@@ -24,17 +22,17 @@ def score_classes(logits: np.ndarray, labels: np.ndarray) -> Scores:
         mean cross-entropy in nats. Macro averages run over the classes that occur in labels
         or predictions.
     """
-    predicted = logits.argmax(1)
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        labels, predicted, average="macro", zero_division=0
-    )
-    loss = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels].mean()
+    predicted, classes = logits.argmax(1), logits.shape[1]
+    hits = np.bincount(labels[predicted == labels], minlength=classes)
+    given = np.bincount(labels, minlength=classes)
+    answered = np.bincount(predicted, minlength=classes)
+    occurring = (given + answered) > 0
     return {
         "accuracy": float((predicted == labels).mean()),
-        "macro_f1": float(f1),
-        "precision": float(precision),
-        "recall": float(recall),
-        "loss": float(loss),
+        "macro_f1": float(_shares(2 * hits, given + answered)[occurring].mean()),
+        "precision": float(_shares(hits, answered)[occurring].mean()),
+        "recall": float(_shares(hits, given)[occurring].mean()),
+        "loss": float(-_log_softmax(logits)[np.arange(len(labels)), labels].mean()),
     }
 
 
@@ -46,15 +44,37 @@ def score_values(predicted: np.ndarray, targets: np.ndarray) -> Scores:
         targets: `(rows,)`.
 
     Returns:
-        `pearson` and `spearman` in [-1, 1] (0 for constant predictions), and `loss`, the mean
-        squared error.
+        `pearson` and `spearman` in [-1, 1] (0 for constant predictions and for such as are
+        no numbers), and `loss`, the mean squared error.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.ConstantInputWarning)
-        pearson = stats.pearsonr(predicted, targets).statistic
-        spearman = stats.spearmanr(predicted, targets).statistic
     return {
-        "pearson": float(np.nan_to_num(pearson)),
-        "spearman": float(np.nan_to_num(spearman)),
+        "pearson": _correlation(predicted, targets),
+        "spearman": _correlation(_ranks(predicted), _ranks(targets)),
         "loss": float(np.mean((predicted - targets) ** 2)),
     }
+
+
+def _shares(counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    """Divide; nothing of nothing is 0."""
+    return np.divide(counts, totals, out=np.zeros(len(counts)), where=totals > 0)
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    log_probabilities: np.ndarray = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    return log_probabilities
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Return Pearson's r, 0 where it is not defined."""
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    with np.errstate(invalid="ignore"):
+        return float(np.nan_to_num(np.corrcoef(first, second)[0, 1]))
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Return the rank of each value, equal ones at the mean of their ranks."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True, equal_nan=False)
+    ranks: np.ndarray = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return np.where(np.isnan(values), np.nan, ranks)
