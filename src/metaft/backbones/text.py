@@ -205,8 +205,6 @@ class TextBackbone(Backbone):
             return self._run(batch)
         if hidden is None:
             raise ValueError(f"start is {start}: the hidden state after that depth is needed")
-        if start == self.depth and self.pooling == "mean":
-            return self.pool(hidden, batch)
         with _skipped(self.blocks()[:start], hidden, self._outputs_of_block(batch)):
             return self._run(batch)
 
@@ -214,7 +212,8 @@ class TextBackbone(Backbone):
         """Average over the mask and scale to zero mean and unit variance."""
         mask = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)  # (rows, tokens, 1)
         mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)  # (rows, width)
-        return functional.layer_norm(mean.float(), mean.shape[-1:])
+        at_least_single = torch.promote_types(mean.dtype, torch.float32)
+        return functional.layer_norm(mean.to(at_least_single), mean.shape[-1:])
 
     def save(
         self,
@@ -293,16 +292,22 @@ def _skipped(blocks: Sequence[nn.Module], hidden: Tensor, outputs: int | None) -
 def _recorded(
     blocks: Sequence[nn.Module], depths: Sequence[int], found: dict[int, Tensor]
 ) -> Iterator[None]:
-    """Keep what goes into the first block (depth 0) and what comes out of the others."""
+    """Keep what enters the first block (depth 0) and leaves the others; stop after the last."""
+    deepest = max(depths)
+
+    def keep(depth: int, hidden: Tensor) -> None:
+        found[depth] = hidden
+        if depth == deepest:
+            raise _Enough
 
     def keep_output(depth: int) -> Any:
         def hook(_: nn.Module, __: Any, output: Any) -> None:
-            found[depth] = output[0] if isinstance(output, tuple) else output
+            keep(depth, output[0] if isinstance(output, tuple) else output)
 
         return hook
 
     def keep_input(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        found[0] = args[0] if args else kwargs["hidden_states"]
+        keep(0, args[0] if args else kwargs["hidden_states"])
 
     handles = [
         blocks[depth - 1].register_forward_hook(keep_output(depth)) for depth in depths if depth > 0
@@ -310,10 +315,15 @@ def _recorded(
     if 0 in depths:
         handles.append(blocks[0].register_forward_pre_hook(keep_input, with_kwargs=True))
     try:
-        yield
+        with contextlib.suppress(_Enough):
+            yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+class _Enough(Exception):  # noqa: N818 - nothing went wrong
+    """The deepest hidden state asked for is there: the rest need not run."""
 
 
 def _model_class(pooling: Pooling) -> Any:

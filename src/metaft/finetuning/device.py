@@ -36,11 +36,6 @@ class Compute:
             return contextlib.nullcontext()
         return torch.autocast(self.device, dtype=_DTYPES[self.precision])
 
-    @property
-    def storage_dtype(self) -> torch.dtype:
-        """How cached hidden states are stored: half precision unless the run is in fp32."""
-        return torch.float32 if self.precision == "fp32" else torch.float16
-
 
 def resolve_compute(device: Device, precision: Precision) -> Compute:
     """Settle `auto` and refuse what the machine cannot do.

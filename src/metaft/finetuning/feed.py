@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from metaft.backbones.backbone import Examples
@@ -42,7 +43,7 @@ class Feed:
         device = self.compute.device
         with self.compute.autocast():
             if self.features is not None:
-                return model.classify(self.features[rows].to(device))
+                return model.classify(self.features[torch.from_numpy(rows).to(device)])
             batch = on_device(model.backbone.collate(self.examples, rows), device)
             logits: Tensor
             if self.states is None:
@@ -57,10 +58,11 @@ class Feed:
 def open_feed(cache: PrefixCache, split: SplitName, recipe: Recipe, compute: Compute) -> Feed:
     """Return the feed of a split, with cached states where blocks are frozen."""
     examples = cache.examples(split, recipe)
-    frozen = cache.backbone.frozen_blocks(recipe.frozen_fraction)
-    if frozen == 0 or cache.limit_bytes == 0:
+    if not cache.serves(recipe):
         return Feed(examples, compute)
+    frozen = cache.backbone.frozen_blocks(recipe.frozen_fraction)
     if frozen == cache.backbone.depth:
-        return Feed(examples, compute, frozen, features=cache.features(split, recipe, compute))
+        features = cache.features(split, recipe, compute).to(compute.device)
+        return Feed(examples, compute, frozen, features=features)
     states = cache.states(split, recipe, frozen, compute)
     return Feed(examples, compute, frozen, states=states)

@@ -90,7 +90,7 @@ def fine_tune(
             f"Choose a backbone for {task.modality}s",
         )
     compute = resolve_compute(device, recipe.precision)
-    cache = cache or PrefixCache(task, backbone)
+    cache = cache or PrefixCache(task, backbone, recipes=[recipe])
     with _seeded(recipe.seed, compute.device, deterministic):
         run = _Run(task, recipe, compute, cache, test_every_epoch, on_epoch)
         return run.execute()

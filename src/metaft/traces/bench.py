@@ -8,22 +8,20 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from metaft.backbones.backbone import Backbone
 from metaft.finetuning.device import resolve_compute
 from metaft.finetuning.loop import fine_tune
 from metaft.finetuning.outcome import Costs, Outcome, Status
-from metaft.finetuning.prefix_cache import PrefixCache, SplitName
+from metaft.finetuning.prefix_cache import PrefixCache
 from metaft.recipes import Recipe
 from metaft.tasks.task import Task
 from metaft.traces.environment import describe_environment
 from metaft.traces.trace import PlannedRun, Trace, trace_of
 
 _LOGGER = logging.getLogger(__name__)
-_SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
 class Bench:
@@ -33,15 +31,23 @@ class Bench:
         rows: The task, sub-sampled to the rows that the runs use.
         task_fingerprint: Of the whole task as loaded.
         backbone: Pretrained; runs train copies of it.
+        recipes: Of the runs that will be made: they share one forward pass.
+        cache_limit_bytes: See `PrefixCache`.
     """
 
-    def __init__(self, rows: Task, task_fingerprint: str, backbone: Backbone) -> None:
+    def __init__(
+        self,
+        rows: Task,
+        task_fingerprint: str,
+        backbone: Backbone,
+        recipes: Sequence[Recipe] = (),
+        cache_limit_bytes: int | None = None,
+    ) -> None:
         self._rows = rows
         self._task_fingerprint = task_fingerprint
         self._backbone = backbone
-        self._cache = PrefixCache(rows, backbone)
+        self._cache = PrefixCache(rows, backbone, cache_limit_bytes, recipes)
         self._environment = describe_environment()
-        self._seconds_of: dict[tuple[Any, ...], float] = {}
 
     def record(self, run: PlannedRun, began: float) -> Trace:
         """Make one run; whatever goes wrong in it is its outcome.
@@ -55,7 +61,8 @@ class Bench:
         wall, cpu = time.perf_counter(), time.process_time()
         prefix_seconds = None
         try:
-            prefix_seconds = self._prepare(run.recipe)
+            compute = resolve_compute("auto", run.recipe.precision)
+            prefix_seconds = self._cache.prepare(run.recipe, compute)
             outcome = self._fine_tune(run.recipe)
         except Exception as error:
             _LOGGER.info("a run on %s failed", run.task, exc_info=True)
@@ -74,33 +81,6 @@ class Bench:
             self._rows, self._backbone, recipe, test_every_epoch=True, cache=self._cache
         )
         return tuned.outcome
-
-    def _prepare(self, recipe: Recipe) -> float:
-        """Fill the cache with what a recipe reads from it; return what that took.
-
-        What an earlier run has filled in counts with the time that it took then.
-        """
-        cache, compute = self._cache, resolve_compute("auto", recipe.precision)
-        depth = self._backbone.frozen_blocks(recipe.frozen_fraction)
-        shape = (recipe.max_length, recipe.image_size)
-        seconds = 0.0
-        for split in _SPLITS:
-            seconds += self._timed(("rows", split, *shape), cache.examples, split, recipe)
-            is_probed = recipe.head_init == "linear_probe" and split == "train"
-            if is_probed or depth == self._backbone.depth:
-                key: tuple[Any, ...] = ("features", split, compute, *shape)
-                seconds += self._timed(key, cache.features, split, recipe, compute)
-            if 0 < depth < self._backbone.depth:
-                key = ("states", depth, split, compute, *shape)
-                seconds += self._timed(key, cache.states, split, recipe, depth, compute)
-        return seconds
-
-    def _timed(self, key: tuple[Any, ...], fill: Callable[..., Any], *arguments: Any) -> float:
-        if key not in self._seconds_of:
-            began = time.perf_counter()
-            fill(*arguments)
-            self._seconds_of[key] = time.perf_counter() - began
-        return self._seconds_of[key]
 
     def _trace_of(
         self,

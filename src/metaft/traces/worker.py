@@ -27,11 +27,13 @@ class Job:
         store_url: Where the traces go.
         offline: Never ask the hub.
         deadline: No run starts after this time (seconds since 1970).
+        cache_limit_bytes: Memory for hidden states, see `PrefixCache`; None is its default.
     """
 
     store_url: str
     offline: bool
     deadline: float
+    cache_limit_bytes: int | None = None
 
 
 def look_at_backbone(identity: str, offline: bool) -> BackboneFacts:
@@ -68,7 +70,7 @@ def record_group(group: RunGroup, job: Job) -> str:
     if not pending:
         return ""
     try:
-        bench = _set_up(group, job.offline)
+        bench = _set_up(group, job)
     except UserError as error:
         return str(error)
     for run in pending:
@@ -82,16 +84,16 @@ def record_group(group: RunGroup, job: Job) -> str:
 
 def set_aside(group: RunGroup, job: Job, reason: str) -> None:
     """Store the runs of a group as failed, without making them."""
-    bench = _set_up(group, job.offline)
+    bench = _set_up(group, job)
     traces = [bench.set_aside(run, reason) for run in group.runs.values()]
     _open_store(job.store_url).add_all(traces)
 
 
-def _set_up(group: RunGroup, offline: bool) -> Bench:
+def _set_up(group: RunGroup, job: Job) -> Bench:
     """Load what the runs of a group share."""
     from metaft.traces.bench import Bench
 
-    task = load_task(group.task, offline=offline)
+    task = load_task(group.task, offline=job.offline)
     rows = subsample(
         task,
         train_rows=group.train_rows,
@@ -99,7 +101,13 @@ def _set_up(group: RunGroup, offline: bool) -> Bench:
         test_rows=TEST_ROWS,
         seed=group.seed,
     )
-    return Bench(rows, task.fingerprint, _pretrained(group.backbone, offline))
+    return Bench(
+        rows,
+        task.fingerprint,
+        _pretrained(group.backbone, job.offline),
+        recipes=[run.recipe for run in group.runs.values()],
+        cache_limit_bytes=job.cache_limit_bytes,
+    )
 
 
 @functools.lru_cache(maxsize=1)
