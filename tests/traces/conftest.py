@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+from tests.traces.postgresql import Server, running_server
 from torch import nn
 
 from metaft.finetuning.outcome import Costs, EpochRecord
@@ -77,6 +79,30 @@ def build_trace(trace_id: str = "0" * 32, **changes: Any) -> Trace:
         prefix_seconds=0.25,
     )
     return dataclasses.replace(trace, **changes)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """Return a PostgreSQL server; without one the test is skipped."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of a store that is not there yet, on each database in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'traces.db'}"
+    server: Server = request.getfixturevalue("postgresql")
+    return server.create_database()
+
+
+@pytest.fixture
+def any_store(any_store_url: str) -> Iterator[TraceStore]:
+    """Return an empty store, on each database in turn."""
+    store = TraceStore(any_store_url)
+    yield store
+    store.close()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
@@ -15,19 +16,30 @@ from metaft.errors import StoreError
 from metaft.files import user_data_folder
 
 _BUSY_SECONDS = 60.0
+_CLOCKS = {
+    "sqlite": "(julianday('now') - 2440587.5) * 86400.0",
+    "postgresql": "extract(epoch from clock_timestamp())",
+}
+
+# How databases say that a store may be read and not written.
+_READ_ONLY = ("readonly database", "read-only", "permission denied")
+_FULL = "Free some space and call again: what was stored before is safe"
 
 # What a database says -> the cure; the first that fits.
 _CURES: tuple[tuple[str, str], ...] = (
-    (
-        "readonly database",
-        "Give a store that you may write to, or change its permissions",
+    *(
+        (said, "Give a store that you may write to, or change its permissions")
+        for said in _READ_ONLY
     ),
-    ("read-only", "Give a store that you may write to, or change its permissions"),
     (
         "is locked",
         "Stop whatever holds it open in one long transaction, and call again",
     ),
-    ("disk is full", "Free some space and call again: what was stored before is safe"),
+    ("disk is full", _FULL),
+    ("no space left", _FULL),
+    ("no such table: claims", "Open it once where it may be written, so that it is upgraded"),
+    ("password", "Correct the user and the password in --store"),
+    ("does not exist", "Create it first (createdb NAME), or correct --store"),
     ("not a database", "Give the file of a metaft store, or a new name"),
     ("malformed", "Restore it from an export: the file was damaged outside metaft"),
     ("unable to open", "Check that the folder exists and that you may write to it"),
@@ -64,13 +76,46 @@ def readable_errors(engine: sa.Engine) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        original = error.orig if isinstance(error, DBAPIError) else error
-        said = " ".join(str(original).split())
+        said = _words_of(error)
         cures = [cure for sign, cure in _CURES if sign in said.lower()]
         raise StoreError(
             f"the store {_shown(engine.url)} failed: {said}",
             cures[0] if cures else "Check the store's address and file",
         ) from error
+
+
+def may_only_read(error: SQLAlchemyError) -> bool:
+    """Say whether a database refused because it may not be written."""
+    return any(sign in _words_of(error).lower() for sign in _READ_ONLY)
+
+
+def clock_of(engine: sa.Engine) -> sa.ColumnElement[float]:
+    """Return the expression of a database's own clock, seconds since 1970.
+
+    Machines that share a store may disagree about the time; by this clock they do not.
+
+    Raises:
+        StoreError: If the database is neither SQLite nor PostgreSQL.
+    """
+    clock = _CLOCKS.get(engine.dialect.name)
+    if clock is None:
+        raise StoreError(
+            f"the store {_shown(engine.url)} is on {engine.dialect.name}; a store is on "
+            f"{' or '.join(_CLOCKS)}",
+            "Give another --store",
+        )
+    return sa.literal_column(clock, sa.Double)
+
+
+def inserting(engine: sa.Engine, table: sa.Table) -> Any:
+    """Return an INSERT that knows what to do about a key that is there already."""
+    dialects = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+    return dialects[engine.dialect.name](table)
+
+
+def _words_of(error: SQLAlchemyError) -> str:
+    original = error.orig if isinstance(error, DBAPIError) else error
+    return " ".join(str(original).split())
 
 
 def _shown(url: URL) -> str:
@@ -111,7 +156,7 @@ def _prepare_file(url: URL, must_exist: bool) -> None:
 
 def _create_engine(url: URL) -> sa.Engine:
     if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url, pool_pre_ping=True)
+        return sa.create_engine(url, pool_pre_ping=True, isolation_level="READ COMMITTED")
     engine = sa.create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
     sa.event.listen(engine, "connect", _set_up_sqlite)
     return engine
