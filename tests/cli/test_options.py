@@ -78,3 +78,17 @@ def test_time_limit_arrives_in_seconds() -> None:
 
     assert CliRunner().invoke(command, ["--time-limit", "30m"]).stdout == "1800.0\n"
     assert CliRunner().invoke(command, []).stdout == "None\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "limit"),
+    [([], None), (["0"], 0), (["1.5MiB"], 3 << 19), (["0.0001KiB"], 1)],
+)
+def test_cache_limit_arrives_in_bytes(arguments: list[str], limit: int | None) -> None:
+    @click.command()
+    @options.cache_limit_option
+    def command(cache_limit_bytes: int | None) -> None:
+        click.echo(repr(cache_limit_bytes))
+
+    given = [word for value in arguments for word in ("--cache-limit", value)]
+    assert CliRunner().invoke(command, given).stdout == f"{limit!r}\n"

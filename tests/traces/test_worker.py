@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -69,6 +70,16 @@ def test_every_run_carries_what_its_prefix_would_take_alone(
 ) -> None:
     plain, half_frozen, head_only = (trace.prefix_seconds or 0.0 for trace in recorded[1][:3])
     assert 0 < plain < min(half_frozen, head_only)
+
+
+def test_without_a_cache_every_run_computes_its_frozen_blocks_itself(
+    recorded: tuple[RunGroup, list[Trace]], store: TraceStore
+) -> None:
+    runs = dict(list(recorded[0].runs.items())[:2])
+    group = dataclasses.replace(recorded[0], runs=runs)
+    job = dataclasses.replace(_job(store), cache_limit_bytes=0)
+    assert record_group(group, job) == ""
+    assert len({trace.prefix_seconds for trace in store.traces()}) == 1  # The encoding alone.
 
 
 def test_a_run_that_fails_is_recorded_with_its_reason(

@@ -9,6 +9,7 @@ import click
 
 from metaft.cli.options import (
     backbone_option,
+    cache_limit_option,
     format_option,
     offline_option,
     prior_option,
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
 @workers_option
 @store_option
 @time_limit_option
+@cache_limit_option
 @offline_option
 @format_option
 def command(
@@ -83,6 +85,7 @@ def command(
     workers: int,
     store: str | None,
     time_limit_seconds: float | None,
+    cache_limit_bytes: int | None,
     offline: bool,
     output_format: str,
 ) -> None:
@@ -112,6 +115,7 @@ def command(
             trace_store,
             workers=workers,
             time_limit_seconds=time_limit_seconds,
+            cache_limit_bytes=cache_limit_bytes,
             offline=offline,
             on_planned=bar.begin,
             on_trace=bar.advance,

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from metaft.cli.options import backbone_option, dataset_options, format_option, prior_option
+from metaft.cli.options import (
+    backbone_option,
+    cache_limit_option,
+    dataset_options,
+    format_option,
+    prior_option,
+)
 from metaft.cli.output import print_answer, print_notice, progress_bar
 from metaft.errors import RunFailedError, UserError
 
@@ -72,6 +78,7 @@ MAX_VALIDATION_ROWS = 1000
     show_default=True,
     help="Where to compute.",
 )
+@cache_limit_option
 @click.option("--deterministic", is_flag=True, help="Repeat bit for bit, at some cost.")
 @click.option("--overwrite", is_flag=True, help="Replace the Run that --out holds.")
 @format_option
@@ -92,6 +99,7 @@ def command(
     settings: tuple[str, ...],
     init: str,
     device: Any,
+    cache_limit_bytes: int | None,
     deterministic: bool,
     overwrite: bool,
     output_format: str,
@@ -123,7 +131,14 @@ def command(
         )
     recipe = choice.recipe.with_settings(changes)
     network = _load_backbone(backbone, task, init, prior, offline)
-    tuned = _run(task, network, recipe, device, deterministic)
+    tuned = _run(
+        task,
+        network,
+        recipe,
+        device=device,
+        cache_limit_bytes=cache_limit_bytes,
+        deterministic=deterministic,
+    )
     trace = _trace(tuned, task, whole, network, recipe)
     predicted = None if changes else choice.predicted  # A changed recipe was not predicted.
     _save(out, tuned, task=task, recipe=recipe, trace=trace, init=init, predicted=predicted)
@@ -220,9 +235,16 @@ def _load_backbone(
 
 
 def _run(
-    task: Task, network: Backbone, recipe: Recipe, device: Any, deterministic: bool
+    task: Task,
+    network: Backbone,
+    recipe: Recipe,
+    *,
+    device: Any,
+    cache_limit_bytes: int | None,
+    deterministic: bool,
 ) -> FineTuned:
     from metaft.finetuning.loop import fine_tune
+    from metaft.finetuning.prefix_cache import PrefixCache
 
     with progress_bar(f"fine-tuning on {task.name}", recipe.epochs) as advance:
         return fine_tune(
@@ -230,6 +252,7 @@ def _run(
             network,
             recipe,
             device=device,
+            cache=PrefixCache(task, network, cache_limit_bytes, [recipe]),
             deterministic=deterministic,
             on_epoch=lambda record: advance(
                 note=f"validation {task.metric} {record.validation[task.metric]:.3f}"

@@ -12,6 +12,7 @@ import click
 
 from metaft.cli.options import (
     backbone_option,
+    cache_limit_option,
     format_option,
     offline_option,
     store_option,
@@ -127,6 +128,7 @@ def _parse_sizes(_: click.Context, __: click.Parameter, value: str) -> tuple[int
 )
 @store_option
 @time_limit_option
+@cache_limit_option
 @click.option("--fresh", is_flag=True, help="Record runs anew that are stored already.")
 @offline_option
 @format_option
@@ -145,6 +147,7 @@ def command(
     engine: EngineName,
     store: str | None,
     time_limit_seconds: float | None,
+    cache_limit_bytes: int | None,
     fresh: bool,
     offline: bool,
     output_format: str,
@@ -166,6 +169,7 @@ def command(
         out=out,
         store=TraceStore(store or default_store_url()),
         time_limit_seconds=time_limit_seconds,
+        cache_limit_bytes=cache_limit_bytes,
         offline=offline,
     )
     answer: dict[str, Any] = {"out": str(out), "store": course.store.url}
@@ -189,6 +193,7 @@ class _Course:
     out: Path
     store: TraceStore
     time_limit_seconds: float | None
+    cache_limit_bytes: int | None
     offline: bool
     began: float = field(default_factory=time.monotonic)
 
@@ -205,6 +210,7 @@ class _Course:
                 workers=workers,
                 engine=engine,
                 time_limit_seconds=self.time_limit_seconds,
+                cache_limit_bytes=self.cache_limit_bytes,
                 offline=self.offline,
                 fresh=fresh,
                 on_planned=bar.begin,

@@ -149,6 +149,19 @@ def time_limit_option(command: _Command) -> _Command:
     )(command)
 
 
+def cache_limit_option(command: _Command) -> _Command:
+    """Add `--cache-limit`, as the parameter `cache_limit_bytes`; None means the default."""
+    return click.option(
+        "--cache-limit",
+        "cache_limit_bytes",
+        metavar="SIZE",
+        show_default="2GiB",
+        callback=_cache_limit_callback,
+        help="Memory of each process for the hidden states of frozen blocks; more go to a "
+        "temporary file. 0 computes them anew in every epoch.",
+    )(command)
+
+
 def duration_callback(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
     """Read an option's value as seconds, for `click.option(callback=...)`."""
     return None if value is None else parse_duration(value)
@@ -157,6 +170,13 @@ def duration_callback(_: click.Context, __: click.Parameter, value: str | None) 
 def size_callback(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
     """Read an option's value as MiB, for `click.option(callback=...)`."""
     return None if value is None else parse_size(value)
+
+
+def _cache_limit_callback(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """Read a size as bytes, where 0 is allowed, too."""
+    if value is None or value.strip() == "0":
+        return None if value is None else 0
+    return max(1, round(parse_size(value) * 2**20))
 
 
 def _usable_cores() -> int:

@@ -75,6 +75,7 @@ def record(
     workers: int = 1,
     engine: EngineName = "local",
     time_limit_seconds: float | None = None,
+    cache_limit_bytes: int | None = None,
     offline: bool = False,
     fresh: bool = False,
     on_planned: OnPlanned | None = None,
@@ -92,6 +93,8 @@ def record(
         workers: Worker processes, >= 1.
         engine: `local`, or `ray` for a cluster.
         time_limit_seconds: No run starts later than this, counted from the call.
+        cache_limit_bytes: Memory of each worker for hidden states, beyond which they go to a
+            temporary file; 0 turns their caching off, None is the default of `PrefixCache`.
         offline: Never ask the hub for tasks and backbones.
         fresh: Forget the stored traces of these runs first.
         on_planned: Called once in this process, when it is known what there is to do.
@@ -118,7 +121,7 @@ def record(
         watch = _Watch(store, pending, len(stored), on_trace)
         if on_planned:
             on_planned(watch.progress())
-        crew = _Crew(pool, Job(store.url, offline, deadline), watch)
+        crew = _Crew(pool, Job(store.url, offline, deadline, cache_limit_bytes), watch)
         crew.record(group_runs(pending, workers))
     return watch.summary(problems | crew.problems, time.monotonic() - began)
 
