@@ -187,7 +187,7 @@ def test_a_read_only_store_of_the_first_schema_is_read_as_it_is(
     path = store_url.removeprefix("sqlite:///")
     read_only = TraceStore(f"sqlite:///file:{path}?mode=ro&uri=true")
     assert read_only.ids() == {"a"}
-    with pytest.raises(StoreError, match="readonly.*Give a store that you may write to"):
+    with pytest.raises(StoreError, match=r"readonly.*Give a store that you may write to"):
         read_only.check_writable()
     tables = sqlite3.connect(path).execute("SELECT name FROM sqlite_master").fetchall()
     assert ("claims",) not in tables
@@ -203,7 +203,7 @@ def test_a_read_only_user_of_postgresql_reads(any_store: TraceStore, any_store_u
         connection.execute(sa.text("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader"))
     reader = TraceStore(any_store_url.replace("metaft@", "reader@"))
     assert reader.ids() == set()
-    with pytest.raises(StoreError, match="permission denied.*Give a store that you may write to"):
+    with pytest.raises(StoreError, match=r"permission denied.*Give a store that you may write to"):
         reader.check_writable()
     reader.close()
     with any_store._engine.begin() as connection:
