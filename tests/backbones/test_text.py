@@ -181,3 +181,24 @@ def test_loading_says_nothing(tiny_text_backbone, tmp_path: Path, capfd) -> None
     TextBackbone.from_folder(tmp_path, "mine", "folder")
     captured = capfd.readouterr()
     assert captured.out == captured.err == ""
+
+
+def test_a_trimmed_vocabulary_answers_the_same_and_comes_back_whole(
+    tiny_text_backbone, tiny_task
+) -> None:
+    backbone = tiny_text_backbone()
+    task = tiny_task()
+    examples = backbone.encode(task.train, max_length=32, image_size=0)
+    batch = backbone.collate(examples, range(8))
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    backbone.eval()
+    whole = backbone(batch)
+    backbone.trim_vocabulary([examples])
+    tokens = {int(token) for row in examples.columns["input_ids"] for token in row}
+    embedding = backbone.model.get_input_embeddings()
+    assert len(embedding.weight) == len(tokens | {backbone.tokenizer.pad_token_id})
+    assert torch.equal(backbone(batch), whole)
+    backbone.restore_vocabulary()
+    after = backbone.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(before[name], value) for name, value in after.items())

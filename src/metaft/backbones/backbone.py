@@ -130,6 +130,19 @@ class Backbone(nn.Module, ABC):
                 and for texts.
         """
 
+    def trim_vocabulary(self, examples: Sequence[Examples]) -> None:
+        """Leave out the parameters that only other rows than the given ones use.
+
+        What the backbone answers to these rows, and how it learns from them, stays the same;
+        other rows are not allowed until `restore_vocabulary`. Images have no vocabulary.
+
+        Args:
+            examples: Every row that the backbone will see, encoded.
+        """
+
+    def restore_vocabulary(self) -> None:
+        """Put back what `trim_vocabulary` left out, as it was: unused rows never learn."""
+
     def frozen_blocks(self, frozen_fraction: float) -> int:
         """Return how many blocks a frozen fraction freezes, in [0, depth]."""
         return round(frozen_fraction * self.depth)

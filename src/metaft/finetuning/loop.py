@@ -25,7 +25,7 @@ from metaft.finetuning.memory import reset_peak_memory
 from metaft.finetuning.metrics import score_classes, score_values
 from metaft.finetuning.model import Classifier, restore_state, trained_state
 from metaft.finetuning.outcome import Costs, EpochRecord, Outcome, Scores, Status
-from metaft.finetuning.prefix_cache import EVALUATION_ROWS, PrefixCache
+from metaft.finetuning.prefix_cache import EVALUATION_ROWS, SPLITS, PrefixCache
 from metaft.finetuning.stepper import Stepper, build_optimizer
 from metaft.recipes import Recipe
 from metaft.tasks.split import test_halves
@@ -192,6 +192,7 @@ class _Run:
         test = self.curve[self.best_epoch - 1].test or self._score("test")[0]
         if self.task.is_regression:
             _rescale_head(self._live_model().head, *self._target_scale())
+        self._live_model().backbone.restore_vocabulary()
         return test
 
     def _score(self, split: str) -> tuple[Scores, tuple[float, ...]]:
@@ -229,6 +230,9 @@ class _Run:
         )
         if self.recipe.head_init == "linear_probe":
             self._fit_head(model.head)
+        if self.recipe.frozen_fraction == 0:
+            examples = [self.cache.examples(split, self.recipe) for split in SPLITS]
+            model.backbone.trim_vocabulary(examples)
         model.backbone.freeze(self.recipe.frozen_fraction)
         return model.to(self.compute.device)
 
