@@ -63,6 +63,20 @@ def test_a_folder_is_told_text_from_image_by_its_config(
         assert loaded.identity == str(folder)
 
 
+@pytest.mark.parametrize("place", ["someone/model", "model"])
+def test_a_folder_of_models_comes_before_the_hub(
+    tmp_path: Path, tiny_text_backbone: Any, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    folder = tmp_path / place
+    folder.mkdir(parents=True)
+    tiny_text_backbone().save(folder, nn.Linear(16, 2), ["no", "yes"])
+    monkeypatch.setenv("METAFT_MODELS", str(tmp_path))
+    backbone = load_backbone("someone/model", offline=True)
+    assert (backbone.identity, backbone.source) == ("someone/model", "folder")
+    with pytest.raises(BackboneError):
+        load_backbone("someone/other", offline=True)
+
+
 def test_every_call_gives_a_fresh_copy(tmp_path: Path, tiny_image_backbone: Any) -> None:
     backbone = tiny_image_backbone()
     backbone.save(tmp_path, nn.Linear(backbone.width, 2), ["no", "yes"])

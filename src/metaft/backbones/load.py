@@ -34,7 +34,8 @@ def default_backbone(modality: Modality) -> str:
 def load_backbone(identity: str = DEFAULT_TEXT_BACKBONE, *, offline: bool = False) -> Backbone:
     """Load a fresh copy of a pretrained backbone.
 
-    It is looked for as a local folder, then in an installed weight package, then on the hub.
+    It is looked for as a local folder, then in the folder of models that METAFT_MODELS names
+    (as `owner/name` or `name`), then in an installed weight package, then on the hub.
 
     Args:
         identity: A folder that transformers or timm saved, a hub id (`owner/name`; images are
@@ -48,10 +49,23 @@ def load_backbone(identity: str = DEFAULT_TEXT_BACKBONE, *, offline: bool = Fals
     identity = ALIASES.get(identity, identity)
     if Path(identity).expanduser().is_dir():
         return _load_folder(Path(identity).expanduser(), identity, "folder")
+    kept = _find_kept(identity)
+    if kept is not None:
+        return _load_folder(kept, identity, "folder")
     weights_file = find_packaged(identity)
     if weights_file is not None:
         return _load_packaged(weights_file, identity)
     return _load_from_hub(identity, offline=offline or _hub_is_switched_off())
+
+
+def _find_kept(identity: str) -> Path | None:
+    """Return the folder of a model among those that METAFT_MODELS names, or None."""
+    models = os.environ.get("METAFT_MODELS")
+    if not models:
+        return None
+    folder = Path(models).expanduser()
+    places = (folder / identity, folder / identity.rpartition("/")[2])
+    return next((place for place in places if (place / "config.json").is_file()), None)
 
 
 def _load_folder(folder: Path, identity: str, source: str) -> Backbone:
