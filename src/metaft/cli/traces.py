@@ -97,7 +97,9 @@ def _render_summary(answer: dict[str, Any]) -> Any:
         table.add_row(*map(str, [*facts, statuses, *times]))
     if answer["traces"]:
         table.caption = (
-            f"{answer['seconds_per_trace']:.1f} s per trace; {answer['evaluation_share']:.0%} of "
-            f"the time scoring, {answer['overhead_share']:.0%} overhead of recording"
+            f"{answer['seconds_per_trace']:.1f} s per trace: {answer['training_share']:.1%} "
+            f"training, {answer['evaluation_share']:.1%} scoring, {answer['prefix_share']:.1%} "
+            f"encoding and frozen blocks, {answer['setup_share']:.1%} setting up, "
+            f"{answer['overhead_share']:.1%} overhead of recording"
         )
     return table

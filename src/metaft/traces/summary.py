@@ -15,14 +15,23 @@ class Shares:
     """Where the time of some traces went.
 
     Attributes:
-        seconds_per_trace: Mean wall time of a run and what recording added; NaN for none.
-        overhead_share: Share of that time that recording added, in [0, 1].
+        seconds_per_trace: Mean wall time of a run, of its part in what a group of runs shares,
+            and of what recording added; NaN for none.
+        training_share: Share of that time spent on epochs of training, in [0, 1].
         evaluation_share: Share of it spent on scoring validation and test rows, in [0, 1].
+        prefix_share: Share of it spent on encoding rows and on the frozen blocks' one forward
+            pass, where it was measured apart, in [0, 1].
+        setup_share: Share of it spent on the rest of a run, in [0, 1]: its copy of the model,
+            its first head, going back to the best epoch.
+        overhead_share: Share of it that recording added, in [0, 1].
     """
 
     seconds_per_trace: float
-    overhead_share: float
+    training_share: float
     evaluation_share: float
+    prefix_share: float
+    setup_share: float
+    overhead_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,9 @@ class _Tally:
     statuses: Counter[str] = field(default_factory=Counter)
     wall_seconds: float = 0.0
     overhead_seconds: float = 0.0
+    training_seconds: float = 0.0
     evaluation_seconds: float = 0.0
+    prefixes: dict[tuple[str, str, int, int], float] = field(default_factory=dict)
 
     def add(self, trace: Trace) -> None:
         self.tasks.add(trace.task)
@@ -80,7 +91,14 @@ class _Tally:
         if math.isfinite(trace.costs.wall_seconds):  # NaN where a worker died of the run.
             self.wall_seconds += trace.costs.wall_seconds
         self.overhead_seconds += trace.overhead_seconds
+        self.training_seconds += sum(record.train_seconds for record in trace.curve)
         self.evaluation_seconds += sum(record.evaluation_seconds for record in trace.curve)
+        self._add_prefix(trace)
+
+    def _add_prefix(self, trace: Trace) -> None:
+        """Count what a group of runs spent once and every trace of it names: the deepest pass."""
+        group = (trace.task, trace.backbone, trace.train_rows, trace.seed)
+        self.prefixes[group] = max(self.prefixes.get(group, 0.0), trace.prefix_seconds or 0.0)
 
     def row(self, backbone: str, kind: str, train_rows: int) -> SummaryRow:
         return SummaryRow(
@@ -94,9 +112,9 @@ class _Tally:
         )
 
     def shares(self) -> Shares:
-        seconds, count = self.wall_seconds + self.overhead_seconds, self.statuses.total()
-        return Shares(
-            seconds_per_trace=seconds / count if count else math.nan,
-            overhead_share=self.overhead_seconds / seconds if seconds else 0.0,
-            evaluation_share=self.evaluation_seconds / seconds if seconds else 0.0,
-        )
+        prefix, count = sum(self.prefixes.values()), self.statuses.total()
+        whole = self.wall_seconds + prefix + self.overhead_seconds
+        setup = self.wall_seconds - self.training_seconds - self.evaluation_seconds
+        parts = (self.training_seconds, self.evaluation_seconds, prefix, setup)
+        shares = (part / whole if whole else 0.0 for part in (*parts, self.overhead_seconds))
+        return Shares(whole / count if count else math.nan, *shares)
