@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaft.significance import fewest_pairs, pairs_needed, power_of, wilcoxon_test
+from metaft.significance import (
+    detectable_effect,
+    fewest_pairs,
+    pairs_needed,
+    power_of,
+    wilcoxon_test,
+)
 
 
 def test_five_pairs_never_reach_five_percent() -> None:
@@ -27,6 +33,15 @@ def test_pairs_needed_as_in_cohens_tables() -> None:
 def test_power_of_ten_and_of_forty_datasets() -> None:
     assert power_of(10, 0.58) == pytest.approx(0.374, abs=1e-3)
     assert power_of(40, 0.58) == pytest.approx(0.947, abs=1e-3)
+
+
+def test_detectable_effect_turns_power_around() -> None:
+    # Cohen (1988), table 2.4.1: a medium effect takes 34 pairs, a large one 15.
+    assert detectable_effect(34) == pytest.approx(0.5, abs=0.01)
+    assert detectable_effect(15) == pytest.approx(0.8, abs=0.03)
+    for pairs in (2, 6, 60, 1000):
+        assert power_of(pairs, detectable_effect(pairs)) == pytest.approx(0.8, abs=1e-6)
+    assert detectable_effect(1) == math.inf
 
 
 @pytest.mark.filterwarnings("error")

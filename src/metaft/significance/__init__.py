@@ -15,7 +15,14 @@ from metaft.significance.effects import (
     effect_size,
     hodges_lehmann,
 )
-from metaft.significance.many import RankComparison, compare_ranks, holm
+from metaft.significance.many import (
+    RankComparison,
+    compare_ranks,
+    critical_difference,
+    holm,
+    iman_davenport,
+    indistinct_groups,
+)
 from metaft.significance.paired import (
     NonInferiority,
     Verdict,
@@ -23,7 +30,7 @@ from metaft.significance.paired import (
     show_non_inferiority,
     wilcoxon_test,
 )
-from metaft.significance.power import fewest_pairs, pairs_needed, power_of
+from metaft.significance.power import detectable_effect, fewest_pairs, pairs_needed, power_of
 
 __all__ = [
     "Interval",
@@ -36,10 +43,14 @@ __all__ = [
     "compare_paired",
     "compare_ranks",
     "count_wins",
+    "critical_difference",
+    "detectable_effect",
     "effect_size",
     "fewest_pairs",
     "hodges_lehmann",
     "holm",
+    "iman_davenport",
+    "indistinct_groups",
     "paired_t_test",
     "pairs_needed",
     "power_of",

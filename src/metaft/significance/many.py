@@ -1,4 +1,4 @@
-"""Many methods at once: Holm's correction, Friedman's test, Nemenyi's critical difference."""
+"""Many methods at once: Holm's correction, ranks, who cannot be told apart by them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,30 @@ from scipy import stats
 
 from metaft.significance.paired import Verdict
 
+_ROUNDING = 1e-12
+"""Friedman's statistic is the largest there can be when it is short of it by this share."""
+
 
 @dataclass(frozen=True, slots=True)
 class RankComparison:
-    """Many methods at once: Friedman's test and Nemenyi's critical difference.
+    """Many methods at once: do they rank alike, and if not, which differ?
 
     Attributes:
-        friedman: Test of "all methods rank alike".
+        friedman: Test of "all methods rank alike", chi-square corrected for ties.
+        iman_davenport: The same by the F distribution, which is less conservative.
         mean_ranks: `(methods,)`, 1 is best.
-        critical_difference: Methods whose mean ranks differ by more than this differ at
-            `alpha`; infinite without datasets.
+        critical_difference: Nemenyi's: methods whose mean ranks differ by more than this
+            differ at `alpha`; infinite without datasets.
+        groups: Methods that are not shown to differ, as places in `mean_ranks`, the best
+            first; see `indistinct_groups`.
         alpha: Level of the critical difference.
     """
 
     friedman: Verdict
+    iman_davenport: Verdict
     mean_ranks: tuple[float, ...]
     critical_difference: float
+    groups: tuple[tuple[int, ...], ...]
     alpha: float
 
 
@@ -66,13 +74,78 @@ def compare_ranks(scores: ArrayLike, alpha: float = 0.05) -> RankComparison:
     table = table[np.isfinite(table).all(axis=1)]
     datasets, methods = table.shape
     if not datasets:
-        unknown = (math.nan,) * methods
-        return RankComparison(Verdict(math.nan, 1.0, 0), unknown, math.inf, alpha)
+        nothing, unknown = Verdict(math.nan, 1.0, 0), (math.nan,) * methods
+        return RankComparison(nothing, nothing, unknown, math.inf, (), alpha)
     ranks = stats.rankdata(-table, axis=1).mean(axis=0)
+    friedman = _friedman(table)
+    critical = critical_difference(methods, datasets, alpha)
+    return RankComparison(
+        friedman=friedman,
+        iman_davenport=iman_davenport(friedman.statistic, methods, datasets),
+        mean_ranks=tuple(float(rank) for rank in ranks),
+        critical_difference=critical,
+        groups=tuple(indistinct_groups(ranks, critical)),
+        alpha=alpha,
+    )
+
+
+def critical_difference(methods: int, datasets: int, alpha: float = 0.05) -> float:
+    """Return Nemenyi's critical difference of mean ranks.
+
+    Args:
+        methods: At least 2.
+        datasets: At least 1.
+        alpha: Level, over all pairs of methods together.
+
+    Source:
+        Nemenyi (1963), Distribution-free multiple comparisons; Demsar (2006), section 3.2.2.
+    """
     spread = stats.studentized_range.ppf(1 - alpha, methods, np.inf) / math.sqrt(2)
-    critical = spread * math.sqrt(methods * (methods + 1) / (6 * datasets))
-    mean_ranks = tuple(float(rank) for rank in ranks)
-    return RankComparison(_friedman(table), mean_ranks, float(critical), alpha)
+    return float(spread * math.sqrt(methods * (methods + 1) / (6 * datasets)))
+
+
+def iman_davenport(chi_square: float, methods: int, datasets: int) -> Verdict:
+    """Turn Friedman's statistic into Iman and Davenport's.
+
+    It follows F with (methods - 1) and (methods - 1)(datasets - 1) degrees of freedom, and
+    is infinite where all datasets rank the methods in one way.
+
+    Source:
+        Iman & Davenport (1980), Approximations of the critical region of the Friedman statistic.
+    """
+    if datasets < 2 or not chi_square > 0:
+        return Verdict(0.0, 1.0, datasets)
+    freedom = methods - 1
+    left = datasets * freedom - chi_square
+    if left <= _ROUNDING * datasets * freedom:
+        return Verdict(math.inf, 0.0, datasets)
+    statistic = (datasets - 1) * chi_square / left
+    p_value = stats.f.sf(statistic, freedom, freedom * (datasets - 1))
+    return Verdict(float(statistic), float(p_value), datasets)
+
+
+def indistinct_groups(mean_ranks: ArrayLike, critical: float) -> list[tuple[int, ...]]:
+    """Group methods whose mean ranks lie within the critical difference of each other.
+
+    Args:
+        mean_ranks: `(methods,)`, 1 is best.
+        critical: Ranks further apart than this differ.
+
+    Returns:
+        Groups of two methods or more that are part of no larger one, as places in
+        `mean_ranks`, best method and best group first: the bars of a critical-difference
+        diagram.
+    """
+    ranks = np.asarray(mean_ranks, dtype=float)
+    order = np.argsort(ranks, kind="stable")
+    groups: list[tuple[int, ...]] = []
+    reached = 0
+    for first in range(len(order)):
+        end = int(np.searchsorted(ranks[order], ranks[order[first]] + critical, side="right"))
+        if end > reached and end - first > 1:
+            groups.append(tuple(int(place) for place in order[first:end]))
+        reached = max(reached, end)
+    return groups
 
 
 def _friedman(table: np.ndarray) -> Verdict:

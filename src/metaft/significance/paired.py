@@ -22,7 +22,7 @@ class Verdict:
     """What one test says.
 
     Attributes:
-        statistic: t, W+ or chi-square; NaN where there is too little to compute one.
+        statistic: t, W+, chi-square or F; NaN where there is too little to compute one.
         p_value: In [0, 1]; 1 where there is too little to tell.
         pairs: Pairs the test was computed over.
     """

@@ -6,10 +6,13 @@ import bisect
 import math
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 _MOST_PAIRS = 1_000_000
 """`pairs_needed` gives up here."""
+
+_LARGEST_EFFECT = 100.0
+"""`detectable_effect` looks no further; two pairs find 24 four times in five."""
 
 
 def fewest_pairs(alpha: float = 0.05) -> int:
@@ -40,3 +43,16 @@ def pairs_needed(effect: float, power: float = 0.8, alpha: float = 0.05) -> int 
     sizes = range(fewest_pairs(alpha), _MOST_PAIRS + 1)
     at = bisect.bisect_left(sizes, power, key=lambda pairs: power_of(pairs, effect, alpha))
     return sizes[at] if at < len(sizes) else None
+
+
+def detectable_effect(pairs: int, power: float = 0.8, alpha: float = 0.05) -> float:
+    """Return the smallest d_z that so many pairs find with the given chance.
+
+    Infinite for fewer than two pairs.
+    """
+    if pairs < 2:
+        return math.inf
+    found = optimize.brentq(
+        lambda effect: power_of(pairs, effect, alpha) - power, 0.0, _LARGEST_EFFECT
+    )
+    return float(found)
