@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ _TRACES_EACH = 60
 _SHARED_TRACES = 20
 _WRITER_CODE = """
 import sys, time
+from collections.abc import Iterator
 from pathlib import Path
 from metaft.traces.store import TraceStore
 from metaft.traces.trace import Trace
@@ -49,6 +51,27 @@ def test_add_all_counts_what_is_new(any_store: TraceStore, make_trace: TraceFact
     assert any_store.add_all(traces) == 1199
     assert any_store.ids() == {trace.trace_id for trace in traces}
     assert any_store.add_all(traces) == 0
+
+
+def test_what_was_read_before_an_error_is_stored(
+    any_store: TraceStore, make_trace: TraceFactory
+) -> None:
+    """Traces are read as they are stored: no more than one query's are in memory at once."""
+
+    def broken_after_600() -> Iterator[Trace]:
+        yield from (make_trace(f"{number:032}") for number in range(600))
+        raise OSError("the file broke off")
+
+    with pytest.raises(OSError, match="broke off"):
+        any_store.add_all(broken_after_600())
+    assert len(any_store.ids()) == 500
+
+
+def test_a_stream_gives_all_traces_in_order(
+    any_store: TraceStore, make_trace: TraceFactory
+) -> None:
+    any_store.add_all(make_trace(f"{number:032}") for number in reversed(range(1200)))
+    assert list(any_store.stream()) == any_store.traces()
 
 
 def test_traces_are_filtered(any_store: TraceStore, make_trace: TraceFactory) -> None:

@@ -12,6 +12,7 @@ import pytest
 from metaft.errors import StoreError
 from metaft.finetuning.outcome import Costs, EpochRecord
 from metaft.recipes import FIELDS, Recipe
+from metaft.traces import table
 from metaft.traces.table import (
     frame_from_traces,
     read_parquet,
@@ -52,6 +53,35 @@ def test_traces_survive_the_way_through_parquet(many_kinds: list[Trace], tmp_pat
     assert [_sorted_repr(trace) for trace in read_parquet(path)] == [
         _sorted_repr(trace) for trace in many_kinds
     ]
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 3])
+def test_traces_survive_in_pieces(
+    rows_at_once: int, many_kinds: list[Trace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A piece may lack metrics, scores or all numbers that another one has."""
+    monkeypatch.setattr("metaft.traces.table._ROWS_AT_ONCE", rows_at_once)
+    path = tmp_path / "traces.parquet"
+    assert write_parquet(iter(many_kinds), path) == len(many_kinds)
+    assert [_sorted_repr(trace) for trace in read_parquet(path)] == [
+        _sorted_repr(trace) for trace in many_kinds
+    ]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_traces_of_a_file_are_read_as_they_are_needed(
+    many_kinds: list[Trace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "traces.parquet"
+    write_parquet(many_kinds, path)
+    monkeypatch.setattr("metaft.traces.table._ROWS_AT_ONCE", 1)
+    rebuilt: list[int] = []
+    rebuild = table.traces_from_frame
+    monkeypatch.setattr(
+        table, "traces_from_frame", lambda frame: rebuilt.append(len(frame)) or rebuild(frame)
+    )
+    assert next(table.stream_parquet(path)).trace_id == "a"
+    assert rebuilt == [1]
 
 
 def test_only_the_primary_test_score_survives_without_a_test_curve(

@@ -28,7 +28,7 @@ def summary(*, store: str | None, output_format: str) -> None:
     from metaft.traces.summary import summarise
 
     trace_store = _open(store)
-    rows, shares = summarise(trace_store.traces())
+    rows, shares = summarise(trace_store.stream())
     answer = {
         "store": trace_store.url,
         "traces": sum(row.traces for row in rows),

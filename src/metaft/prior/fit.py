@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version as version_of
@@ -116,7 +117,8 @@ def write_prior(
     from metaft.traces.table import write_parquet
 
     table = tabulate(traces)
-    kept = [trace for trace in traces if _block_of(trace) in set(table.blocks)]
+    blocks = set(table.blocks)
+    kept = [trace for trace in traces if _block_of(trace) in blocks]
     with written_beside(out) as folder:
         folder.mkdir(parents=True)
         write_parquet(kept, folder / TRACES)
@@ -209,6 +211,9 @@ def _facts_of(
             "Fit one prior to each",
         )
     newest = max(traces, key=lambda trace: trace.created_at)
+    of_task: dict[str, list[Trace]] = defaultdict(list)
+    for trace in traces:
+        of_task[trace.task].append(trace)
     return {
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "metaft_version": version_of("metaft"),
@@ -218,7 +223,7 @@ def _facts_of(
         "space": _describe_space(table.space),
         "metrics": sorted({trace.metric for trace in traces}),
         "features": list(FEATURES),
-        "tasks": [_describe_task(task, traces, relatives) for task in table.tasks],
+        "tasks": [_describe_task(task, of_task[task], relatives) for task in table.tasks],
         "targets": sorted(targets),
         "traces": len(traces),
         "left_out": [dataclasses.asdict(block) for block in table.left_out],
@@ -232,9 +237,8 @@ def _facts_of(
 
 
 def _describe_task(
-    task: str, traces: Sequence[Trace], relatives: dict[str, frozenset[str]]
+    task: str, own: Sequence[Trace], relatives: dict[str, frozenset[str]]
 ) -> dict[str, Any]:
-    own = [trace for trace in traces if trace.task == task]
     return {
         "name": task,
         "fingerprint": own[0].task_fingerprint,

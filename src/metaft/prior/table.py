@@ -196,4 +196,4 @@ def _measure(recipes: Mapping[Recipe, Sequence[_Run]]) -> dict[Recipe, dict[str,
 def _mean(measures: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Average over the seeds, leaving out what is unknown."""
     known = {name: [m[name] for m in measures if not math.isnan(m[name])] for name in MEASURES}
-    return {name: float(np.mean(v)) if v else math.nan for name, v in known.items()}
+    return {name: sum(v) / len(v) if v else math.nan for name, v in known.items()}

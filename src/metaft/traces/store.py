@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from metaft.traces.trace import Trace
 if TYPE_CHECKING:
     import pandas
 
+_ROWS_AT_ONCE = 1000  # of a stream: some 20 MiB as traces
 _FILTERS = ("task", "kind", "backbone", "train_rows", "seed", "status", "created_at")
 
 
@@ -62,11 +63,10 @@ class TraceStore:
 
     def add_all(self, traces: Iterable[Trace]) -> int:
         """Store those traces whose runs are not stored yet, and return how many were new."""
-        by_id = {trace.trace_id: trace for trace in traces}
         new = 0
-        for ids in chunks(by_id):
+        for some in chunks(traces):
             with readable_errors(self._engine), self._engine.begin() as connection:
-                new += self._add_absent(connection, [by_id[key] for key in ids])
+                new += self._add_absent(connection, some)
         return new
 
     def ids(self, among: Collection[str] | None = None) -> set[str]:
@@ -86,6 +86,13 @@ class TraceStore:
         for column, value in equal.items():
             query = query.where(TRACES.c[column] == value)
         return [Trace.from_json(row.trace) for row in self._rows(query, among)]
+
+    def stream(self) -> Iterator[Trace]:
+        """Yield all stored traces in the order of their keys, few of them in memory at once."""
+        query = sa.select(TRACES.c.trace).order_by(TRACES.c.trace_id)
+        with readable_errors(self._engine), self._engine.connect() as connection:
+            for row in connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(query):
+                yield Trace.from_json(row.trace)
 
     def remove(self, ids: Collection[str]) -> int:
         """Forget runs, so that they are recorded anew, and return how many there were.
@@ -116,13 +123,13 @@ class TraceStore:
         """Write every trace to a Parquet file (zstd), and return how many there are."""
         from metaft.traces.table import write_parquet
 
-        return write_parquet(self.traces(), path)
+        return write_parquet(self.stream(), path)
 
     def import_file(self, path: Path) -> int:
         """Store the traces of an exported Parquet file, and return how many were new."""
-        from metaft.traces.table import read_parquet
+        from metaft.traces.table import stream_parquet
 
-        return self.add_all(read_parquet(path))
+        return self.add_all(stream_parquet(path))
 
     def close(self) -> None:
         """Close all connections."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from metaft.errors import StoreError
@@ -57,6 +59,7 @@ _CURVE = (
     "curve_evaluation_seconds",
 )
 _SCORES = ("validation_score", "test_score")
+_ROWS_AT_ONCE = 10_000
 _COLUMNS = (
     *_PLAIN,
     *_RECIPE,
@@ -91,31 +94,27 @@ def traces_from_frame(frame: pandas.DataFrame) -> list[Trace]:
     Raises:
         StoreError: If a column is missing.
     """
-    missing = [name for name in _COLUMNS if name not in frame.columns]
-    if missing:
-        raise StoreError(
-            f"the table of traces has no column {missing[0]!r}",
-            "Give a file that metaft traces export wrote",
-        )
+    _check_columns(frame.columns)
     rows: list[dict[str, Any]] = frame.to_dict("records")  # type: ignore[assignment]
     return [_trace_from(row) for row in rows]
 
 
-def write_parquet(traces: Sequence[Trace], path: Path) -> int:
+def write_parquet(traces: Iterable[Trace], path: Path) -> int:
     """Write traces to a Parquet file (zstd), whole or not at all; return how many.
+
+    They are read once, and few of them are in memory at the same time.
 
     Raises:
         StoreError: If the file cannot be written.
     """
     try:
-        with written_beside(path) as beside:
-            frame_from_traces(traces).to_parquet(beside, compression="zstd", index=False)
+        with written_beside(path) as beside, TemporaryDirectory(dir=path.parent) as folder:
+            return _write_pieces(traces, beside, Path(folder))
     except OSError as error:
         raise StoreError(
             f"the traces cannot be written to {path}: {error}",
             "Give a path that can be written",
         ) from error
-    return len(traces)
 
 
 def read_parquet(path: Path) -> list[Trace]:
@@ -124,16 +123,69 @@ def read_parquet(path: Path) -> list[Trace]:
     Raises:
         StoreError: If the file cannot be read or holds no traces.
     """
-    import pandas
+    return list(stream_parquet(path))
+
+
+def stream_parquet(path: Path) -> Iterator[Trace]:
+    """Yield the traces of an exported Parquet file, few of them in memory at once.
+
+    Raises:
+        StoreError: If the file cannot be read or holds no traces.
+    """
+    from pyarrow import parquet
 
     try:
-        frame = pandas.read_parquet(path)
+        with parquet.ParquetFile(path) as file:
+            _check_columns(file.schema_arrow.names)
+            for rows in file.iter_batches(_ROWS_AT_ONCE):
+                yield from traces_from_frame(rows.to_pandas())
     except (OSError, ValueError) as error:
         raise StoreError(
             f"the traces in {path} cannot be read: {error}",
             "Give a Parquet file that metaft traces export wrote",
         ) from error
-    return traces_from_frame(frame)
+
+
+def _write_pieces(traces: Iterable[Trace], path: Path, folder: Path) -> int:
+    """Write traces piece by piece.
+
+    A file has one schema, and which metrics there are is known when all traces were seen: so
+    the pieces go to files of their own first. A metric that a piece lacks is null there.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    pieces, count = [], 0
+    for some in _pieces_of(traces):
+        pieces.append(folder / f"{len(pieces)}.parquet")
+        frame_from_traces(some).to_parquet(pieces[-1], compression="zstd", index=False)
+        count += len(some)
+    schemas = [parquet.read_schema(piece).remove_metadata() for piece in pieces]
+    schema = pa.unify_schemas(schemas, promote_options="permissive")
+    with parquet.ParquetWriter(path, schema, compression="zstd") as file:
+        for piece in pieces:
+            parts = [schema.empty_table(), parquet.read_table(piece)]
+            file.write_table(pa.concat_tables(parts, promote_options="permissive"))
+    return count
+
+
+def _pieces_of(traces: Iterable[Trace]) -> Iterator[list[Trace]]:
+    """Cut traces into lists; no traces are one empty list, whose table has columns, too."""
+    remaining = iter(traces)
+    some = list(itertools.islice(remaining, _ROWS_AT_ONCE))
+    yield some
+    while some := list(itertools.islice(remaining, _ROWS_AT_ONCE)):
+        yield some
+
+
+def _check_columns(names: Iterable[str]) -> None:
+    present = set(names)
+    missing = [name for name in _COLUMNS if name not in present]
+    if missing:
+        raise StoreError(
+            f"the table of traces has no column {missing[0]!r}",
+            "Give a file that metaft traces export wrote",
+        )
 
 
 def _row_of(trace: Trace) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
@@ -11,6 +13,8 @@ from sqlalchemy.schema import CreateTable
 
 from metaft.errors import StoreError
 from metaft.traces.database import may_only_read
+
+_Item = TypeVar("_Item")
 
 STORE_SCHEMA = 2
 """Counts up when the tables change; a store of a newer schema is refused, an older upgraded."""
@@ -70,11 +74,11 @@ def prepare_tables(engine: sa.Engine) -> None:
         )
 
 
-def chunks(ids: Iterable[str]) -> Iterator[list[str]]:
-    """Cut keys into lists that fit into one query."""
-    keys = list(ids)
-    for start in range(0, len(keys), _IDS_PER_QUERY):
-        yield keys[start : start + _IDS_PER_QUERY]
+def chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    """Cut keys, or traces, into lists that fit into one query, reading them as they are needed."""
+    remaining = iter(items)
+    while some := list(itertools.islice(remaining, _IDS_PER_QUERY)):
+        yield some
 
 
 def _try_often(engine: sa.Engine) -> int:
