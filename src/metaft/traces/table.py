@@ -155,7 +155,8 @@ def _write_pieces(traces: Iterable[Trace], path: Path, folder: Path) -> int:
     import pyarrow as pa
     from pyarrow import parquet
 
-    pieces, count = [], 0
+    pieces: list[Path] = []
+    count = 0
     for some in _pieces_of(traces):
         pieces.append(folder / f"{len(pieces)}.parquet")
         frame_from_traces(some).to_parquet(pieces[-1], compression="zstd", index=False)
