@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -39,6 +39,33 @@ class Examples:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    def take(self, rows: Sequence[int] | np.ndarray) -> Examples:
+        """Return the given rows, in the given order."""
+        numbers = np.asarray(rows, dtype=np.int64)
+        columns: dict[str, Sequence[np.ndarray] | Tensor] = {
+            name: column[numbers] if isinstance(column, Tensor) else [column[n] for n in numbers]
+            for name, column in self.columns.items()
+        }
+        return Examples(columns=columns, lengths=self.lengths[numbers])
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedSplit(Split):
+    """Rows that a backbone has encoded before; their texts or images need not be there.
+
+    Attributes:
+        encodings: (tokens, pixels), as `Backbone.encode` is asked for them -> the rows.
+    """
+
+    encodings: Mapping[tuple[int, int], Examples] = field(default_factory=dict)
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> EncodedSplit:
+        """Return the given rows, in the given order, without texts or images."""
+        return EncodedSplit(
+            labels=self.labels[np.asarray(rows, dtype=np.int64)],
+            encodings={size: found.take(rows) for size, found in self.encodings.items()},
+        )
+
 
 class Backbone(nn.Module, ABC):
     """A pretrained encoder.
@@ -46,6 +73,7 @@ class Backbone(nn.Module, ABC):
     Attributes:
         identity: What the user called it: a hub id, a package's model or a folder.
         modality: `text` or `image`.
+        model: The library's own module, without its classifier.
         depth: Number of blocks.
         width: Size of the pooled features.
         fingerprint: 16 hexadecimal digits over architecture and pretrained weights.
@@ -53,21 +81,28 @@ class Backbone(nn.Module, ABC):
     """
 
     modality: ClassVar[Modality]
+    model: Any
     identity: str
     depth: int
     width: int
     fingerprint: str
     source: str
 
-    @abstractmethod
     def encode(self, split: Split, *, max_length: int, image_size: int) -> Examples:
-        """Tokenise or decode every row of a split.
+        """Tokenise or decode every row of a split, unless that was done before.
 
         Args:
             split: Rows of this backbone's modality.
             max_length: Tokens per text or pair; longer ones are cut and counted.
             image_size: Pixels per side.
         """
+        if isinstance(split, EncodedSplit) and (max_length, image_size) in split.encodings:
+            return split.encodings[max_length, image_size]
+        return self._encode_anew(split, max_length=max_length, image_size=image_size)
+
+    @abstractmethod
+    def _encode_anew(self, split: Split, *, max_length: int, image_size: int) -> Examples:
+        """Tokenise or decode every row of a split; see `encode`."""
 
     @abstractmethod
     def collate(self, examples: Examples, rows: Sequence[int] | np.ndarray) -> Batch:
@@ -110,6 +145,15 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def pool(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Pool a hidden state of any depth for probing: `(rows, channels of that depth)`."""
+
+    @abstractmethod
+    def blueprint(self) -> dict[str, Any]:
+        """Return what `from_blueprint` of its class builds the same architecture from, for JSON."""
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Every number of the encoder, by name."""
+        return dict(self.model.state_dict())
 
     @abstractmethod
     def save(

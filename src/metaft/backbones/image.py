@@ -122,7 +122,23 @@ class ImageBackbone(Backbone):
         identity = f"random/{architecture}"
         return cls(model, identity=identity, source="random", model_args=model_args)
 
-    def encode(self, split: Split, *, max_length: int, image_size: int) -> Examples:
+    @classmethod
+    def from_blueprint(
+        cls, blueprint: Mapping[str, Any], weights: Mapping[str, Tensor], *, identity: str
+    ) -> ImageBackbone:
+        """Build what `blueprint` and `weights` describe."""
+        model_args = blueprint["model_args"]
+        with torch.random.fork_rng(devices=[]):
+            model = _create(
+                blueprint["architecture"],
+                {**model_args, "pretrained_cfg": blueprint["pretrained_cfg"]},
+            )
+        backbone = cls(model, identity=identity, source="pack", model_args=model_args)
+        backbone.model.load_state_dict(weights)
+        backbone.fingerprint = _fingerprint(backbone.architecture, backbone.model)
+        return backbone
+
+    def _encode_anew(self, split: Split, *, max_length: int, image_size: int) -> Examples:
         """Decode and resize every row once; see `Backbone.encode`."""
         if split.images is None:
             raise BackboneError(
@@ -181,6 +197,19 @@ class ImageBackbone(Backbone):
             if isinstance(module, _BATCH_NORM):
                 module.train(False)
         return self
+
+    def blueprint(self) -> dict[str, Any]:
+        """Return architecture and preprocessing; see `Backbone.blueprint`."""
+        return {
+            "architecture": self.architecture,
+            "model_args": self.model_args,
+            "pretrained_cfg": {
+                "architecture": self.architecture,
+                "first_conv": self.model.pretrained_cfg.get("first_conv"),
+                "classifier": self._classifier_path,
+                **self._input,
+            },
+        }
 
     def save(
         self,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from metaft.backbones.weights import PACKAGED, find_packaged
 from metaft.errors import BackboneError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from metaft.backbones.backbone import Backbone
     from metaft.tasks.task import Modality
 
@@ -66,6 +69,30 @@ def _find_kept(identity: str) -> Path | None:
     folder = Path(models).expanduser()
     places = (folder / identity, folder / identity.rpartition("/")[2])
     return next((place for place in places if (place / "config.json").is_file()), None)
+
+
+def rebuild_backbone(
+    modality: Modality,
+    blueprint: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    *,
+    identity: str,
+) -> Backbone:
+    """Build a backbone from its blueprint and weights, without asking for files or the hub.
+
+    Args:
+        modality: `text` or `image`.
+        blueprint: From `Backbone.blueprint`.
+        weights: From `Backbone.weights`, in whatever precision.
+        identity: What the backbone is called.
+    """
+    if modality == "image":
+        from metaft.backbones.image import ImageBackbone
+
+        return ImageBackbone.from_blueprint(blueprint, weights, identity=identity)
+    from metaft.backbones.text import TextBackbone
+
+    return TextBackbone.from_blueprint(blueprint, weights, identity=identity)
 
 
 def _load_folder(folder: Path, identity: str, source: str) -> Backbone:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,8 @@ class TextBackbone(Backbone):
     Attributes:
         model: The base model (`mean`), or the family's sequence classifier whose last
             linear layer is an identity (`native`).
-        tokenizer: The tokenizer that belongs to it.
+        tokenizer: The tokenizer that belongs to it; None where rows come encoded.
+        pad_token_id: What shorter rows are filled up with.
         pooling: `mean` or `native`.
     """
 
@@ -63,17 +65,19 @@ class TextBackbone(Backbone):
     def __init__(
         self,
         model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: PreTrainedTokenizerBase | None,
         *,
         identity: str,
         source: str,
         pooling: Pooling,
+        pad_token_id: int | None = None,
     ) -> None:
         super().__init__()
         self.identity = identity
         self.source = source
         self.pooling: Pooling = pooling
-        self.tokenizer = tokenizer
+        self.tokenizer: Any = tokenizer
+        self.pad_token_id = pad_token_id if tokenizer is None else tokenizer.pad_token_id
         self.model: Any = model
         self._classifier_path = "" if pooling == "mean" else _last_linear(model)
         if pooling == "mean":
@@ -124,6 +128,29 @@ class TextBackbone(Backbone):
         return cls(model, tokenizer, identity=identity, source="random", pooling=pooling)
 
     @classmethod
+    def from_blueprint(
+        cls, blueprint: Mapping[str, Any], weights: Mapping[str, Tensor], *, identity: str
+    ) -> TextBackbone:
+        """Build what `blueprint` and `weights` describe, without a tokenizer."""
+        settings, pooling = dict(blueprint["config"]), blueprint["pooling"]
+        config = AutoConfig.for_model(settings.pop("model_type"), **settings)
+        with torch.random.fork_rng(devices=[]), quiet_transformers():
+            model = _model_class(pooling).from_config(
+                config, dtype=torch.float32, **_model_options(pooling)
+            )
+        backbone = cls(
+            model,
+            None,
+            identity=identity,
+            source="pack",
+            pooling=pooling,
+            pad_token_id=blueprint["pad_token_id"],
+        )
+        backbone.model.load_state_dict(weights)
+        backbone.fingerprint = fingerprint_of(backbone.model, pooling)
+        return backbone
+
+    @classmethod
     def _load(cls, place: str, *, identity: str, source: str, revision: str | None) -> TextBackbone:
         try:
             with quiet_transformers():
@@ -145,12 +172,17 @@ class TextBackbone(Backbone):
             ) from error
         return cls(model, tokenizer, identity=identity, source=source, pooling=pooling)
 
-    def encode(self, split: Split, *, max_length: int, image_size: int) -> Examples:
+    def _encode_anew(self, split: Split, *, max_length: int, image_size: int) -> Examples:
         """Tokenise every row; see `Backbone.encode`."""
         if split.texts is None:
             raise BackboneError(
                 f"the text backbone {self.identity!r} was given rows without texts",
                 "Choose an image backbone such as tf_efficientnet_lite0",
+            )
+        if self.tokenizer is None:
+            raise BackboneError(
+                f"the text backbone {self.identity!r} came without a tokenizer, as in a pack",
+                "Load it by its name, or give it rows that are encoded",
             )
         pairs = None if split.text_pairs is None else list(split.text_pairs)
         encoded = self.tokenizer(
@@ -175,7 +207,7 @@ class TextBackbone(Backbone):
         shape = (len(rows), max(padded, longest))
         batch = {"attention_mask": np.zeros(shape, dtype=np.int64)}
         for name, column in examples.columns.items():
-            fill = self.tokenizer.pad_token_id if name == "input_ids" else 0
+            fill = self.pad_token_id if name == "input_ids" else 0
             values = np.full(shape, fill or 0, dtype=np.int64)
             for at, row in enumerate(rows):
                 values[at, : len(column[row])] = column[row]
@@ -188,7 +220,7 @@ class TextBackbone(Backbone):
         embedding = self.model.get_input_embeddings()
         if not can_be_compact(embedding):
             return
-        padding = self.tokenizer.pad_token_id or 0
+        padding = self.pad_token_id or 0
         columns = [split.columns["input_ids"] for split in examples]
         used = np.unique(np.concatenate([[padding], *itertools.chain.from_iterable(columns)]))
         compact = CompactEmbedding(embedding, torch.from_numpy(used).long())
@@ -237,6 +269,12 @@ class TextBackbone(Backbone):
         at_least_single = torch.promote_types(mean.dtype, torch.float32)
         return functional.layer_norm(mean.to(at_least_single), mean.shape[-1:])
 
+    def blueprint(self) -> dict[str, Any]:
+        """Return configuration, pooling and padding; see `Backbone.blueprint`."""
+        config = json.loads(self.model.config.to_json_string(use_diff=False))
+        del config["_name_or_path"]  # A folder of this machine, perhaps.
+        return {"config": config, "pooling": self.pooling, "pad_token_id": self.pad_token_id}
+
     def save(
         self,
         folder: Path,
@@ -261,7 +299,8 @@ class TextBackbone(Backbone):
             whole.config.label2id = {name: at for at, name in enumerate(label_names)}
         with quiet_transformers():
             whole.save_pretrained(folder)
-            self.tokenizer.save_pretrained(folder)
+            if self.tokenizer is not None:
+                self.tokenizer.save_pretrained(folder)
 
     def _longest(self, max_length: int) -> int:
         """Cap a length by what the positions of the model allow."""
