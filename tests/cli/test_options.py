@@ -7,30 +7,9 @@ import os
 import click
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
 
 from metaft.cli import options
 from metaft.errors import UserError
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("90s", 90), ("30m", 1800), ("2h", 7200), ("1h30m", 5400), ("0.5s", 0.5), ("1d", 86400)],
-)
-def test_durations(text: str, seconds: float) -> None:
-    assert options.parse_duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "90", "m", "0s", "-5m", "1 h", "5m!", "five minutes"])
-def test_no_durations(text: str) -> None:
-    with pytest.raises(UserError, match="is no duration"):
-        options.parse_duration(text)
-
-
-@given(st.integers(1, 10**9))
-def test_seconds_round_trip(seconds: int) -> None:
-    assert options.parse_duration(f"{seconds}s") == seconds
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ import click
 from metaft.cli.options import (
     backbone_option,
     cache_limit_option,
+    design_options,
     format_option,
     offline_option,
     store_option,
+    tasks_option,
     time_limit_option,
     workers_option,
 )
@@ -46,24 +48,8 @@ def _parse_stages(_: click.Context, __: click.Parameter, value: str) -> tuple[st
     return tuple(stage for stage in STAGES if stage in names)
 
 
-def _parse_sizes(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]:
-    words = [word.strip() for word in value.split(",")]
-    if not all(word.isdecimal() and int(word) > 0 for word in words):
-        raise UserError(
-            f"sizes is {value!r}; allowed are whole numbers above 0, separated by commas",
-            "Write for example --sizes 128,512",
-        )
-    return tuple(dict.fromkeys(int(word) for word in words))
-
-
 @click.command("meta-train")
-@click.option(
-    "--tasks",
-    "selector",
-    required=True,
-    metavar="SELECTOR",
-    help="Tasks to learn from: names, globs, bundled, mirror, all, kind:KIND; -NAME leaves out.",
-)
+@tasks_option
 @backbone_option
 @click.option(
     "--out",
@@ -88,36 +74,7 @@ def _parse_sizes(_: click.Context, __: click.Parameter, value: str) -> tuple[int
     show_default=True,
     help="How the initialisation is meta-learned.",
 )
-@click.option(
-    "--recipes",
-    "recipe_count",
-    type=click.IntRange(1, 1024),
-    default=12,
-    show_default=True,
-    help="Recipes of the shared design; more add to fewer, so nothing is recorded twice.",
-)
-@click.option(
-    "--epochs",
-    type=click.IntRange(1, 1000),
-    default=6,
-    show_default=True,
-    help="Budget of every run; its curve answers for every smaller budget.",
-)
-@click.option(
-    "--sizes",
-    default="512",
-    show_default=True,
-    metavar="LIST",
-    callback=_parse_sizes,
-    help="Training rows; a smaller task is recorded once, with what it has.",
-)
-@click.option(
-    "--seeds",
-    type=click.IntRange(1, 1000),
-    default=1,
-    show_default=True,
-    help="Runs of each recipe, with other seeds and other training rows.",
-)
+@design_options
 @workers_option
 @click.option(
     "--engine",

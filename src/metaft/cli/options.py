@@ -1,4 +1,4 @@
-"""Options that several commands share, and how durations and sizes are read."""
+"""Options that several commands share, and how sizes are read."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import click
 
 from metaft.errors import UserError
+from metaft.traces.durations import parse_duration
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _Decorator = Callable[[_Command], _Command]
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MIB = {
     "kib": 1 / 1024,
     "mib": 1,
@@ -23,22 +23,6 @@ _MIB = {
     "mb": 1e6 / 2**20,
     "gb": 1e9 / 2**20,
 }
-
-
-def parse_duration(text: str) -> float:
-    """Read a duration such as `90s`, `30m`, `2h` or `1h30m` as seconds.
-
-    Raises:
-        UserError: If it is no duration above zero.
-    """
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
-    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
-    if "".join(number + unit for number, unit in parts) != text or seconds <= 0:
-        raise UserError(
-            f"{text!r} is no duration; allowed are numbers above 0 with s, m, h or d",
-            "Write for example 90s, 30m or 1h30m",
-        )
-    return seconds
 
 
 def parse_size(text: str) -> float:
@@ -111,6 +95,57 @@ def backbone_option(command: _Command) -> _Command:
     )(command)
 
 
+def tasks_option(command: _Command) -> _Command:
+    """Add `--tasks`, as the parameter `selector`."""
+    return click.option(
+        "--tasks",
+        "selector",
+        required=True,
+        metavar="SELECTOR",
+        help="Tasks: names, globs, bundled, mirror, all, kind:KIND; -NAME leaves out.",
+    )(command)
+
+
+def design_options(command: _Command) -> _Command:
+    """Add what says which runs are made of each task.
+
+    The parameters are `recipe_count`, `epochs`, `sizes`, `seeds`.
+    """
+    options: list[_Decorator[_Command]] = [
+        click.option(
+            "--recipes",
+            "recipe_count",
+            type=click.IntRange(1, 1024),
+            default=12,
+            show_default=True,
+            help="Recipes of the shared design; more add to fewer, so nothing is made twice.",
+        ),
+        click.option(
+            "--epochs",
+            type=click.IntRange(1, 1000),
+            default=6,
+            show_default=True,
+            help="Budget of every run; its curve answers for every smaller budget.",
+        ),
+        click.option(
+            "--sizes",
+            default="512",
+            show_default=True,
+            metavar="LIST",
+            callback=_sizes_callback,
+            help="Training rows; a smaller task is recorded once, with what it has.",
+        ),
+        click.option(
+            "--seeds",
+            type=click.IntRange(1, 1000),
+            default=1,
+            show_default=True,
+            help="Runs of each recipe, with other seeds and other training rows.",
+        ),
+    ]
+    return _applied(options, command)
+
+
 def store_option(command: _Command) -> _Command:
     """Add `--store`, as the parameter `store`; None means the default store."""
     return click.option(
@@ -177,6 +212,16 @@ def _cache_limit_callback(_: click.Context, __: click.Parameter, value: str | No
     if value is None or value.strip() == "0":
         return None if value is None else 0
     return max(1, round(parse_size(value) * 2**20))
+
+
+def _sizes_callback(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]:
+    words = [word.strip() for word in value.split(",")]
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise UserError(
+            f"sizes is {value!r}; allowed are whole numbers above 0, separated by commas",
+            "Write for example --sizes 128,512",
+        )
+    return tuple(dict.fromkeys(int(word) for word in words))
 
 
 def _usable_cores() -> int:

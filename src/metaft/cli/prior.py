@@ -148,12 +148,12 @@ def check(prior: str, output_format: str) -> None:
 
 def _read_traces(store: str | None, traces_file: Path | None) -> list[Trace]:
     from metaft.traces.store import TraceStore, default_store_url
-    from metaft.traces.table import read_parquet
+    from metaft.traces.table import read_traces
 
     if store is not None and traces_file is not None:
         raise PriorError("--store and --traces both say where the traces are", "Give one of them")
     if traces_file is not None:
-        return read_parquet(traces_file)
+        return read_traces(traces_file)
     return TraceStore(store or default_store_url(), must_exist=True).traces()
 
 

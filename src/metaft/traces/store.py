@@ -126,10 +126,10 @@ class TraceStore:
         return write_parquet(self.stream(), path)
 
     def import_file(self, path: Path) -> int:
-        """Store the traces of an exported Parquet file, and return how many were new."""
-        from metaft.traces.table import stream_parquet
+        """Store the traces of a file (Parquet or JSON lines), and return how many were new."""
+        from metaft.traces.table import stream_traces
 
-        return self.add_all(stream_parquet(path))
+        return self.add_all(stream_traces(path))
 
     def close(self) -> None:
         """Close all connections."""

@@ -15,6 +15,7 @@ from metaft.files import written_beside
 from metaft.finetuning.outcome import Costs, EpochRecord, Scores
 from metaft.recipes import FIELDS, Recipe
 from metaft.traces.environment import Environment
+from metaft.traces.lines import read_lines
 from metaft.traces.trace import Trace
 
 if TYPE_CHECKING:
@@ -117,6 +118,20 @@ def write_parquet(traces: Iterable[Trace], path: Path) -> int:
         ) from error
 
 
+def read_traces(path: Path) -> list[Trace]:
+    """Read the traces of a Parquet file, or of JSON lines such as the runs of a pack leave.
+
+    Raises:
+        StoreError: If the file cannot be read or holds no traces.
+    """
+    return list(stream_traces(path))
+
+
+def stream_traces(path: Path) -> Iterator[Trace]:
+    """Yield what `read_traces` reads; of a Parquet file, few traces are in memory at once."""
+    yield from stream_parquet(path) if _is_parquet(path) else read_lines(path)
+
+
 def read_parquet(path: Path) -> list[Trace]:
     """Read the traces of an exported Parquet file.
 
@@ -187,6 +202,14 @@ def _check_columns(names: Iterable[str]) -> None:
             f"the table of traces has no column {missing[0]!r}",
             "Give a file that metaft traces export wrote",
         )
+
+
+def _is_parquet(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PAR1"
+    except OSError:
+        return path.suffix == ".parquet"
 
 
 def _row_of(trace: Trace) -> dict[str, Any]:
