@@ -45,6 +45,10 @@ class StoreError(UserError):
     """A trace store cannot be opened, read or written."""
 
 
+class PackError(UserError):
+    """A pack of runs cannot be written, read or trusted."""
+
+
 class PriorError(UserError):
     """A prior cannot be found, read or used."""
 

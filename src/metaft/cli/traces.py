@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from metaft.cli.options import format_option, store_option
-from metaft.cli.output import print_answer
+from metaft.cli.options import (
+    backbone_option,
+    design_options,
+    format_option,
+    offline_option,
+    store_option,
+    tasks_option,
+)
+from metaft.cli.output import print_answer, print_notice, progress_bar
 
 if TYPE_CHECKING:
     from metaft.traces.store import TraceStore
@@ -61,7 +68,7 @@ def export(*, store: str | None, out: Path, output_format: str) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @format_option
 def import_command(*, store: str | None, file: Path, output_format: str) -> None:
-    """Store the traces of an exported FILE.
+    """Store the traces of FILE: an export (Parquet), or what a pack's runs left (JSON lines).
 
     Those that are stored already stay as they are.
     """
@@ -71,6 +78,58 @@ def import_command(*, store: str | None, file: Path, output_format: str) -> None
     count = trace_store.import_file(file)
     answer = {"store": trace_store.url, "file": str(file), "new_traces": count}
     print_answer(answer, output_format, lambda a: f"{a['new_traces']} new traces stored")
+
+
+@command.command("pack")
+@tasks_option
+@backbone_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    metavar="PACK",
+    help="File to write: one zip that Python runs.",
+)
+@design_options
+@store_option
+@offline_option
+@format_option
+def pack(
+    *,
+    selector: str,
+    backbone: str | None,
+    out: Path,
+    recipe_count: int,
+    epochs: int,
+    sizes: tuple[int, ...],
+    seeds: int,
+    store: str | None,
+    offline: bool,
+    output_format: str,
+) -> None:
+    """Pack the runs that the store does not hold, for a machine that reaches nothing.
+
+    There, `python PACK --out traces.jsonl` or `python -m metaft.traces.pack run PACK --out
+    traces.jsonl` makes them; `metaft traces import traces.jsonl` takes the result back.
+    """
+    from metaft.backbones.load import DEFAULT_TEXT_BACKBONE
+    from metaft.recipes import design
+    from metaft.tasks.select import select_tasks
+    from metaft.traces.pack.write import write_pack
+    from metaft.traces.plan import plan_runs
+    from metaft.traces.store import TraceStore, default_store_url
+
+    tasks, recipes = select_tasks(selector), design(recipe_count, epochs)
+    runs = plan_runs(tasks, backbone or DEFAULT_TEXT_BACKBONE, recipes, sizes=sizes, seeds=seeds)
+    trace_store = TraceStore(store or default_store_url())
+    with progress_bar("Packing", len(tasks)) as advance:
+        packed = write_pack(
+            runs, trace_store, out, offline=offline, on_task=lambda name: advance(note=name)
+        )
+    for name, problem in packed.problems.items():
+        print_notice(f"Left out {name}: {problem}")
+    answer = {"out": str(out), "store": trace_store.url, **dataclasses.asdict(packed)}
+    print_answer(answer, output_format, _render_pack)
 
 
 def _open(url: str | None) -> TraceStore:
@@ -83,6 +142,14 @@ def _open(url: str | None) -> TraceStore:
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
     """Put the shares of a row beside its other facts."""
     return {**row, **row.pop("shares")}
+
+
+def _render_pack(answer: dict[str, Any]) -> str:
+    return (
+        f"{answer['runs']} runs on {answer['tasks']} tasks packed into {answer['out']} "
+        f"({answer['size_mib']:.1f} MiB, {answer['backbone_mib']:.1f} of them the backbone); "
+        f"{answer['skipped']} are stored already"
+    )
 
 
 def _render_summary(answer: dict[str, Any]) -> Any:

@@ -45,6 +45,13 @@ def subsample(
     )
 
 
+def sampled_rows(split: Split, rows: int | None, seed: int) -> np.ndarray:
+    """Return the numbers of the rows that `subsample` keeps of a split, in its order."""
+    if rows is None or rows >= len(split):
+        return np.arange(len(split))
+    return stratified_order(strata_of(split.labels), seed)[:rows]
+
+
 def cut_validation(train: Split, seed: int = 0) -> tuple[Split, Split]:
     """Cut a validation split from the training rows: a fifth, at most 1,000 rows.
 
@@ -149,7 +156,7 @@ def strata_of(labels: np.ndarray) -> np.ndarray:
 def _first_rows(split: Split, rows: int | None, seed: int) -> Split:
     if rows is None or rows >= len(split):
         return split
-    return split.take(stratified_order(strata_of(split.labels), seed)[:rows])
+    return split.take(sampled_rows(split, rows, seed))
 
 
 def _cut(split: Split, rows: int, seed: int) -> tuple[Split, Split]:

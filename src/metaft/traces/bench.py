@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from metaft.backbones.backbone import Backbone
-from metaft.finetuning.device import resolve_compute
+from metaft.finetuning.device import Device, resolve_compute
 from metaft.finetuning.loop import fine_tune
 from metaft.finetuning.outcome import Costs, Outcome, Status
 from metaft.finetuning.prefix_cache import PrefixCache
@@ -33,6 +33,7 @@ class Bench:
         backbone: Pretrained; runs train copies of it.
         recipes: Of the runs that will be made: they share one forward pass.
         cache_limit_bytes: See `PrefixCache`.
+        device: `auto` takes a GPU where there is one.
     """
 
     def __init__(
@@ -42,7 +43,10 @@ class Bench:
         backbone: Backbone,
         recipes: Sequence[Recipe] = (),
         cache_limit_bytes: int | None = None,
+        *,
+        device: Device = "auto",
     ) -> None:
+        self._device: Device = device
         self._rows = rows
         self._task_fingerprint = task_fingerprint
         self._backbone = backbone
@@ -61,7 +65,7 @@ class Bench:
         wall, cpu = time.perf_counter(), time.process_time()
         prefix_seconds = None
         try:
-            compute = resolve_compute("auto", run.recipe.precision)
+            compute = resolve_compute(self._device, run.recipe.precision)
             prefix_seconds = self._cache.prepare(run.recipe, compute)
             outcome = self._fine_tune(run.recipe)
         except Exception as error:
@@ -78,7 +82,12 @@ class Bench:
 
     def _fine_tune(self, recipe: Recipe) -> Outcome:
         tuned = fine_tune(
-            self._rows, self._backbone, recipe, test_every_epoch=True, cache=self._cache
+            self._rows,
+            self._backbone,
+            recipe,
+            device=self._device,
+            test_every_epoch=True,
+            cache=self._cache,
         )
         return tuned.outcome
 

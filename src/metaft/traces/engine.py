@@ -21,7 +21,7 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 # Two one-thread processes are faster than one two-thread process on two cores, and threads
 # that wait for each other beside a busy neighbour fall to a tenth of their speed. These are
 # read when torch is imported, so they must be in place before.
-_ONE_THREAD = {
+ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -80,8 +80,8 @@ class _LocalPool:
 
         self._executor = ProcessPoolExecutor(
             max_workers=self.workers,
-            env=_ONE_THREAD,
-            initializer=_depend_on,
+            env=ONE_THREAD,
+            initializer=depend_on,
             initargs=(os.getpid(),),
         )
 
@@ -96,7 +96,7 @@ class _LocalPool:
         self._executor.shutdown(wait=True, kill_workers=True)
 
 
-def _depend_on(parent: int) -> None:
+def depend_on(parent: int) -> None:
     """Make a worker leave Ctrl-C to its parent, and end when the parent is gone.
 
     A Ctrl-C reaches every process of a terminal, and the parent ends its workers itself; but
@@ -132,7 +132,7 @@ class _RayPool:
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         remote = self._ray.remote(function).options(
-            num_cpus=1, max_retries=0, runtime_env={"env_vars": _ONE_THREAD}
+            num_cpus=1, max_retries=0, runtime_env={"env_vars": ONE_THREAD}
         )
         self._refs.append(remote.remote(*arguments))
         future: Future[Any] = self._refs[-1].future()
