@@ -220,7 +220,7 @@ def _design_round(
     setting: Setting, rival: TrainerRival, recipes: Sequence[Recipe], number: int
 ) -> dict[str, Cost]:
     """Answer the whole design once on each side, recipe by recipe in turn."""
-    cache = PrefixCache(setting.design_task, setting.backbone)
+    cache = PrefixCache(setting.design_task, setting.backbone, recipes=recipes)
     sums = {"metaft": Cost(0.0, 0.0), "Trainer": Cost(0.0, 0.0)}
     for at, recipe in enumerate(recipes, start=1):
         ours = measuring.cost_of(

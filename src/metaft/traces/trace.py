@@ -100,7 +100,8 @@ class Trace:
             the backbone, storing. What a group of runs shares stands at its first.
         prefix_seconds: Wall time of encoding the rows and of the frozen blocks' one forward
             pass. It is spent once for all runs of a group and stands at each of them, since
-            each would need it alone: a run by itself takes this and `costs.wall_seconds`.
+            each would need it alone: a run by itself takes this and `costs.wall_seconds`. Of
+            a pass that went deeper for other runs, it is the share of the blocks needed.
             None where it was not measured apart.
     """
 
