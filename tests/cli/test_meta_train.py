@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -87,6 +88,8 @@ def test_interrupt_says_how_to_go_on(tmp_path: Path, backbone_folder: str) -> No
     assert stdout == ""
     assert "of 24 runs are recorded and kept; the same command goes on with the rest." in stderr
     assert "Traceback" not in stderr
+    with sqlite3.connect(tmp_path / "traces.db") as database:  # Nothing is waited for.
+        assert database.execute("SELECT * FROM claims WHERE expires_at > 0").fetchall() == []
 
 
 @pytest.mark.parametrize(
@@ -97,6 +100,7 @@ def test_interrupt_says_how_to_go_on(tmp_path: Path, backbone_folder: str) -> No
         ("--sizes", "128,0", "sizes is '128,0'; allowed are whole numbers above 0"),
         ("--tasks", "nothing", "there is no task 'nothing'"),
         ("--store", "traces.db", "is no database URL"),
+        ("--address", "auto", "address is 'auto', and the engine local; only the engine ray has"),
         ("--engine", "slurm", "'slurm' is not one of 'local', 'ray'"),
     ],
 )

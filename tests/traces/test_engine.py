@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,22 @@ def test_a_dead_worker_is_told_from_an_error_and_replaced() -> None:
         death = pool.submit(os._exit, 1).exception()
         assert isinstance(death, Exception)
         assert pool.is_death(death)
-        pool.restart()
         assert pool.submit(int, "1").result() == 1
+
+
+def test_the_death_of_a_worker_leaves_the_others_alone() -> None:
+    with open_pool("local", 2) as pool:
+        neighbour = pool.submit(time.sleep, 1)
+        assert isinstance(pool.submit(os._exit, 1).exception(), BrokenExecutor)
+        assert neighbour.exception() is None
+
+
+def test_an_address_is_for_ray_alone() -> None:
+    with (
+        pytest.raises(UserError, match="only the engine ray has an address"),
+        open_pool("local", 1, "auto"),
+    ):
+        pass
 
 
 def test_workers_end_with_the_pool() -> None:

@@ -10,14 +10,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from metaft.errors import BackboneError, StoreError
 from metaft.recipes import design
+from metaft.traces import recorder
 from metaft.traces.plan import plan_runs
 from metaft.traces.recorder import Progress, RecordingSummary, record
 from metaft.traces.store import TraceStore
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from tests.traces.conftest import TraceFactory
 
 _RECIPES = 8
+_LONG_LEASE = 3600.0
 _SLOW = pytest.mark.timeout(600)  # Workers import torch: on a busy machine that takes minutes.
 _RECORD_CODE = """
 import sys
@@ -38,7 +41,7 @@ from metaft.traces.store import TraceStore
 url, task, backbone, recipes = sys.argv[1:]
 if __name__ == "__main__":
     runs = plan_runs([task], backbone, design(int(recipes), 40), sizes=[16], seeds=1)
-    print(record(runs, TraceStore(url), workers=1, offline=True))
+    print(record(runs, TraceStore(url), workers=1, offline=True, lease_seconds=3))
 """
 
 
@@ -129,34 +132,113 @@ def test_killed_recording_keeps_what_was_finished(
 
 
 @_SLOW
-def test_a_run_that_kills_its_worker_is_set_aside(
+def test_a_dead_worker_is_replaced_and_its_run_made_again_at_once(
     task_folder: str, backbone_folder: str, store: TraceStore
 ) -> None:
+    """The lease would last for longer than the test may."""
     runs = plan_runs([task_folder], backbone_folder, design(2, 1), sizes=[16], seeds=1)
-    killer = _Killer(deaths=3)
-    summary = record(runs, store, offline=True, on_planned=killer.start)
-    assert summary.statuses == {"failed": 1, "ok": 1}
-    failed = store.traces(status="failed")[0]
-    assert "its worker process died 3 times" in failed.reason
-    assert failed.curve == ()
+    killer = _Killer(store.url, deaths=1)
+    summary = record(runs, store, offline=True, on_planned=killer.start, lease_seconds=_LONG_LEASE)
+    assert summary.statuses == {"ok": 2}
+    assert killer.deaths == 0
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers be threads of this process, which need not import torch."""
+
+    @contextlib.contextmanager
+    def open_pool(_: str, workers: int, __: str | None) -> Iterator[_Threads]:
+        yield _Threads(workers)
+
+    monkeypatch.setattr(recorder, "open_pool", open_pool)
+
+
+@pytest.mark.usefixtures("threads")
+def test_recorders_share_a_store_and_make_no_run_twice(
+    task_folder: str, backbone_folder: str, any_store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    TraceStore(any_store_url).close()
+    runs = plan_runs([task_folder], backbone_folder, design(6, 2), sizes=[12, 16], seeds=1)
+
+    def record_all() -> RecordingSummary:
+        store = TraceStore(any_store_url)
+        try:
+            return record(runs, store, workers=2, offline=True)
+        finally:
+            store.close()
+
+    with ThreadPoolExecutor(3) as recorders:
+        results = [recorders.submit(record_all) for _ in range(3)]
+    assert [result.result().recorded + result.result().skipped for result in results] == [12] * 3
+    store = TraceStore(any_store_url)
+    assert len(store.ids()) == 12
+    assert store.claims.owners(store.ids()) == {}
+    assert "is not stored" not in caplog.text  # No run was made in vain.
+    store.close()
+
+
+@pytest.mark.usefixtures("threads")
+def test_what_another_recorder_makes_is_waited_for_and_taken_over(
+    task_folder: str, backbone_folder: str, store: TraceStore
+) -> None:
+    """The other is alive at first, and the time limit ends the waiting; then it dies."""
+    facts = look_at_task(task_folder, True), look_at_backbone(backbone_folder, True)
+    key = trace_id_of(facts[0].fingerprint, facts[1].fingerprint, design(1, 1)[0], 16, 0)
+    store.claims.take(key, "other", _LONG_LEASE)
+    runs = plan_runs([task_folder], backbone_folder, design(1, 1), sizes=[16], seeds=1)
+    limited = record(runs, store, offline=True, time_limit_seconds=1)
+    assert (limited.recorded, limited.left) == (0, 1)
+    waiting: list[int] = []
+
+    def wait(runs: int) -> None:
+        waiting.append(runs)
+        store.claims.expire("other")
+
+    summary = record(runs, store, offline=True, on_wait=wait)
+    assert waiting == [1]
+    assert (summary.recorded, summary.left) == (1, 0)
+
+
+class _Threads:
+    """A pool of threads; a worker of it cannot be ended from outside."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._executor = ThreadPoolExecutor(workers)
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        return self._executor.submit(function, *arguments)
+
+    def is_death(self, error: Exception) -> bool:
+        return False
+
+    def stop(self) -> None:
+        self._executor.shutdown()
 
 
 class _Killer:
-    """Kills the workers of this process as they come, so many times."""
+    """Kills the worker of this process whenever it has claimed a run, so many times."""
 
-    def __init__(self, deaths: int) -> None:
+    def __init__(self, url: str, deaths: int) -> None:
+        self.url = url
         self.deaths = deaths
 
     def start(self, _: Progress) -> None:
         threading.Thread(target=self._kill, daemon=True).start()
 
     def _kill(self) -> None:
-        killed: set[int] = set()
-        while len(killed) < self.deaths:
-            for worker in set(_workers_of(os.getpid())) - killed:
-                os.kill(worker, signal.SIGKILL)
-                killed.add(worker)
-            time.sleep(0.02)
+        database = sqlite3.connect(self.url.removeprefix("sqlite:///"), timeout=60)
+        owners = "SELECT owner FROM claims WHERE expires_at > 0"
+        killed: set[str] = set()
+        while self.deaths:
+            for (owner,) in database.execute(owners).fetchall():
+                if owner not in killed and self.deaths:
+                    killed.add(owner)
+                    self.deaths -= 1
+                    for worker in _workers_of(os.getpid()):
+                        os.kill(worker, signal.SIGKILL)
+            time.sleep(0.01)
 
 
 @contextlib.contextmanager

@@ -119,6 +119,7 @@ def command(
             offline=offline,
             on_planned=bar.begin,
             on_trace=bar.advance,
+            on_wait=bar.wait,
         )
     if summary.left:
         print_notice(f"{summary.left} runs are left; the same command goes on with them.")

@@ -83,6 +83,11 @@ def _parse_stages(_: click.Context, __: click.Parameter, value: str) -> tuple[st
     show_default=True,
     help="Where the workers live: on this machine, or in a Ray cluster.",
 )
+@click.option(
+    "--address",
+    metavar="ADDRESS",
+    help="Ray cluster to record on, such as auto or host:6379; default: one of its own.",
+)
 @store_option
 @time_limit_option
 @cache_limit_option
@@ -102,6 +107,7 @@ def command(
     seeds: int,
     workers: int,
     engine: EngineName,
+    address: str | None,
     store: str | None,
     time_limit_seconds: float | None,
     cache_limit_bytes: int | None,
@@ -133,12 +139,20 @@ def command(
     if "traces" in stages:
         recipes = design(recipe_count, epochs)
         runs = plan_runs(course.tasks, course.backbone, recipes, sizes=sizes, seeds=seeds)
-        answer["traces"] = course.record(runs, workers=workers, engine=engine, fresh=fresh)
+        pool = _PoolOptions(workers, engine, address)
+        answer["traces"] = course.record(runs, pool, fresh=fresh)
     if "init" in stages:
         answer["init"] = course.meta_learn(algorithm)
     if "prior" in stages:
         answer["prior"] = course.fit()
     print_answer(answer, output_format, _render)
+
+
+@dataclass(frozen=True)
+class _PoolOptions:
+    workers: int
+    engine: EngineName
+    address: str | None
 
 
 @dataclass
@@ -154,9 +168,7 @@ class _Course:
     offline: bool
     began: float = field(default_factory=time.monotonic)
 
-    def record(
-        self, runs: list[PlannedRun], *, workers: int, engine: EngineName, fresh: bool
-    ) -> dict[str, Any]:
+    def record(self, runs: list[PlannedRun], pool: _PoolOptions, *, fresh: bool) -> dict[str, Any]:
         """Record traces; tasks that cannot be recorded take no part in the later stages."""
         from metaft.traces.recorder import record
 
@@ -164,14 +176,16 @@ class _Course:
             summary = record(
                 runs,
                 self.store,
-                workers=workers,
-                engine=engine,
+                workers=pool.workers,
+                engine=pool.engine,
+                address=pool.address,
                 time_limit_seconds=self.time_limit_seconds,
                 cache_limit_bytes=self.cache_limit_bytes,
                 offline=self.offline,
                 fresh=fresh,
                 on_planned=bar.begin,
                 on_trace=bar.advance,
+                on_wait=bar.wait,
             )
         _report(summary)
         self.tasks = [task for task in self.tasks if task not in summary.problems]

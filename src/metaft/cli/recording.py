@@ -34,6 +34,13 @@ class RecordingBar:
         self._progress = progress
         self._advance(1, f"{trace.task} ({trace.status})")
 
+    def wait(self, runs: int) -> None:
+        """Say that nothing is left but what other recorders make."""
+        print_notice(
+            f"Waiting for {runs} runs that other recorders make; what they leave behind is "
+            "taken over."
+        )
+
     def __exit__(self, _: Any, error: BaseException | None, __: Any) -> None:
         self._shown.close()
         if isinstance(error, KeyboardInterrupt) and self._progress:

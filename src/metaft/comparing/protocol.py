@@ -18,7 +18,7 @@ from metaft.comparing.scoring import RowCounts, count_rows, guess_score
 from metaft.errors import PriorError, TaskError, UserError
 from metaft.tasks.load import load_task
 from metaft.tasks.task import Kind, Metric, Modality, Task
-from metaft.traces.recorder import OnPlanned, OnTrace, RecordingSummary, record
+from metaft.traces.recorder import OnPlanned, OnTrace, OnWait, RecordingSummary, record
 from metaft.traces.store import TraceStore
 from metaft.traces.trace import PlannedRun, Trace, trace_id_of
 
@@ -136,6 +136,7 @@ def run_comparison(
     offline: bool = False,
     on_planned: OnPlanned | None = None,
     on_trace: OnTrace | None = None,
+    on_wait: OnWait | None = None,
 ) -> RecordingSummary:
     """Record the runs of a plan that are not stored yet; see `metaft.traces.recorder.record`."""
     return record(
@@ -147,6 +148,7 @@ def run_comparison(
         offline=offline,
         on_planned=on_planned,
         on_trace=on_trace,
+        on_wait=on_wait,
     )
 
 

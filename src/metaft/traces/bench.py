@@ -19,7 +19,7 @@ from metaft.finetuning.prefix_cache import PrefixCache
 from metaft.recipes import Recipe
 from metaft.tasks.task import Task
 from metaft.traces.environment import describe_environment
-from metaft.traces.trace import PlannedRun, Trace, trace_of
+from metaft.traces.trace import PlannedRun, Supervised, Trace, trace_of
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -77,8 +77,8 @@ class Bench:
 
     def set_aside(self, run: PlannedRun, reason: str) -> Trace:
         """Return the Trace of a run that cannot be made, as failed for a given reason."""
-        outcome = _ended_early("failed", reason, _costs(math.nan, math.nan))
-        return self._trace_of(run, outcome, 0.0, None)
+        fingerprints = self._task_fingerprint, self._backbone.fingerprint
+        return set_aside(run, self._rows, fingerprints, reason)
 
     def _fine_tune(self, recipe: Recipe) -> Outcome:
         tuned = fine_tune(
@@ -105,10 +105,39 @@ class Bench:
             task_fingerprint=self._task_fingerprint,
             backbone_fingerprint=self._backbone.fingerprint,
             environment=self._environment,
-            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            created_at=_now(),
             overhead_seconds=overhead_seconds,
             prefix_seconds=prefix_seconds,
         )
+
+
+def set_aside(
+    run: PlannedRun, task: Supervised, fingerprints: tuple[str, str], reason: str
+) -> Trace:
+    """Return the Trace of a run that cannot be made, as failed for a given reason.
+
+    Args:
+        run: What was to be run.
+        task: What is predicted, and by what it is judged.
+        fingerprints: Of the whole task and of the backbone; neither needs to be loaded, since
+            that may be what cannot be done.
+        reason: Why it failed.
+    """
+    return trace_of(
+        _ended_early("failed", reason, _costs(math.nan, math.nan)),
+        run=run,
+        task=task,
+        task_fingerprint=fingerprints[0],
+        backbone_fingerprint=fingerprints[1],
+        environment=describe_environment(),
+        created_at=_now(),
+        overhead_seconds=0.0,
+        prefix_seconds=None,
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _costs(wall_seconds: float, cpu_seconds: float) -> Costs:

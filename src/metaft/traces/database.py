@@ -70,6 +70,15 @@ def open_database(url: str, *, must_exist: bool = False) -> sa.Engine:
         ) from error
 
 
+def absolute_url(url: str) -> str:
+    """Return a URL that names the same database from any working folder."""
+    parsed = _parse_url(url)
+    if parsed.get_backend_name() != "sqlite" or not _file_of(parsed):
+        return url
+    database = str(Path(parsed.database or "").absolute())
+    return parsed.set(database=database).render_as_string(hide_password=False)
+
+
 @contextmanager
 def readable_errors(engine: sa.Engine) -> Iterator[None]:
     """Turn an error of the database into a StoreError that states its cure."""
@@ -137,9 +146,9 @@ def _parse_url(url: str) -> URL:
 
 def _prepare_file(url: URL, must_exist: bool) -> None:
     """Create the user's own data folder; any other folder must be there already."""
-    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+    file = _file_of(url)
+    if not file:
         return
-    file = Path(url.database)
     if must_exist and not file.is_file():
         raise StoreError(
             f"there is no store at {file}",
@@ -152,6 +161,12 @@ def _prepare_file(url: URL, must_exist: bool) -> None:
             f"the folder {file.parent} of the store {file.name} does not exist",
             f"Create it: mkdir -p {file.parent}",
         )
+
+
+def _file_of(url: URL) -> Path | None:
+    """Return the file that a URL of SQLite names by its path, where it does."""
+    name = url.database or ":memory:"
+    return None if name == ":memory:" or name.startswith("file:") else Path(name)
 
 
 def _create_engine(url: URL) -> sa.Engine:

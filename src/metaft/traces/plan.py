@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from metaft.recipes import Recipe
+from metaft.tasks.task import Kind, Metric
 from metaft.traces.trace import PlannedRun, trace_id_of
 
 
@@ -19,12 +20,16 @@ class TaskFacts:
         train_rows: Training rows it has.
         modality: `text` or `image`.
         problem: Why it cannot be loaded; empty where it can.
+        kind, metric: What is predicted, and by what it is judged; of no meaning where the
+            task cannot be loaded.
     """
 
     fingerprint: str = ""
     train_rows: int = 0
     modality: str = ""
     problem: str = ""
+    kind: Kind = "classification"
+    metric: Metric = "accuracy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +139,12 @@ def key_runs(
     return keyed
 
 
-def group_runs(keyed: Mapping[str, PlannedRun], workers: int) -> list[RunGroup]:
+def group_runs(keyed: Mapping[str, PlannedRun], workers: int = 1) -> list[RunGroup]:
     """Group runs by what they can share, and split groups so that no worker stands idle.
 
     Args:
         keyed: Key -> run.
-        workers: Workers that will take the groups.
+        workers: Workers that will take whole groups; 1 where they share groups by claims.
 
     Returns:
         Groups in the order of the runs.

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import concurrent.futures
-import dataclasses
+import contextlib
 import math
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
 from metaft.errors import BackboneError, RunFailedError, StoreError
+from metaft.traces.claims import LEASE_SECONDS, new_owner
+from metaft.traces.database import absolute_url
 from metaft.traces.engine import EngineName, Pool, open_pool
-from metaft.traces.plan import RunGroup, group_runs, key_runs, problems_of
+from metaft.traces.plan import (
+    BackboneFacts,
+    RunGroup,
+    TaskFacts,
+    group_runs,
+    key_runs,
+    problems_of,
+)
 from metaft.traces.store import TraceStore
 from metaft.traces.trace import PlannedRun, Trace
-from metaft.traces.worker import Job, look_at_backbone, look_at_task, record_group, set_aside
+from metaft.traces.worker import Job, look_at_backbone, look_at_task, record_runs
 
 _SECONDS_BETWEEN_LOOKS = 0.5
-_ATTEMPTS = 3
+_LOOKING_SHARE = 10  # So many times as long as a look takes, there is none.
+_FEW_RUNS = 500
+_IDLE_DEATHS = 3
 _Facts = TypeVar("_Facts")
 
 
@@ -29,8 +40,8 @@ class Progress:
     """How far a recording is.
 
     Attributes:
-        done: Runs that have ended in this call.
-        total: Runs that this call makes.
+        done: Runs that have ended during this call, whoever made them.
+        total: Runs that were not stored when this call began.
         skipped: Runs that were stored before.
         seconds_left: Estimate from the seconds per run so far; NaN before the first.
     """
@@ -46,7 +57,8 @@ class RecordingSummary:
     """What a recording did.
 
     Attributes:
-        recorded: Runs that ended in this call, whatever their status.
+        recorded: Runs that ended during this call, whatever their status and whoever made
+            them.
         skipped: Runs that were stored before.
         left: Runs that were not reached within the time limit.
         statuses: Status -> runs, of those recorded.
@@ -66,6 +78,7 @@ class RecordingSummary:
 
 OnPlanned = Callable[[Progress], None]
 OnTrace = Callable[[Trace, Progress], None]
+OnWait = Callable[[int], None]
 
 
 def record(
@@ -74,24 +87,32 @@ def record(
     *,
     workers: int = 1,
     engine: EngineName = "local",
+    address: str | None = None,
     time_limit_seconds: float | None = None,
     cache_limit_bytes: int | None = None,
     offline: bool = False,
     fresh: bool = False,
     on_planned: OnPlanned | None = None,
     on_trace: OnTrace | None = None,
+    on_wait: OnWait | None = None,
+    lease_seconds: float = LEASE_SECONDS,
 ) -> RecordingSummary:
     """Make the runs that are not stored yet, on one-thread worker processes.
 
     Every trace is stored by its worker as soon as its run ends, so whatever ends a
     recording early, only the runs in flight are lost. A Ctrl-C ends the workers at once.
-    A run whose worker dies is made again alone, and set aside as `failed` when that dies too.
+    A run that three workers died of is set aside as `failed`.
+
+    Any number of recorders may work on one store, also on several machines: each run is
+    claimed by one worker at a time. When all that is left is in the hands of others, this call
+    waits for them, and takes over what they leave behind.
 
     Args:
         runs: What to record; a run that occurs twice is made once.
         store: Where the traces go.
         workers: Worker processes, >= 1.
         engine: `local`, or `ray` for a cluster.
+        address: Of a Ray cluster that runs already; None starts one on this machine.
         time_limit_seconds: No run starts later than this, counted from the call.
         cache_limit_bytes: Memory of each worker for hidden states, beyond which they go to a
             temporary file; 0 turns their caching off, None is the default of `PrefixCache`.
@@ -99,6 +120,9 @@ def record(
         fresh: Forget the stored traces of these runs first.
         on_planned: Called once in this process, when it is known what there is to do.
         on_trace: Called in this process for every run that has ended.
+        on_wait: Called once in this process, with their number, when only such runs are left
+            as other recorders make.
+        lease_seconds: So long after its last sign of life a worker loses its claim.
 
     Returns:
         What was done. Tasks that cannot be recorded stand among its problems.
@@ -106,30 +130,52 @@ def record(
     Raises:
         StoreError: If the store cannot be written.
         BackboneError: If a backbone cannot be loaded.
-        RunFailedError: If a worker dies before the recording has begun.
+        RunFailedError: If a worker dies before the recording has begun, or worker after
+            worker before it has anything to do.
         MissingExtraError: If the engine is not installed.
     """
     began = time.monotonic()
-    deadline = time.time() + (math.inf if time_limit_seconds is None else time_limit_seconds)
     store.check_writable()
-    with open_pool(engine, workers) as pool:
-        keyed, problems = _plan(runs, pool, offline)
+    deadline = math.inf if time_limit_seconds is None else store.claims.now() + time_limit_seconds
+    with open_pool(engine, workers, address) as pool:
+        plan = _plan(runs, pool, offline)
         if fresh:
-            store.remove(keyed)
-        stored = store.ids(keyed)
-        pending = {key: run for key, run in keyed.items() if key not in stored}
-        watch = _Watch(store, pending, len(stored), on_trace)
+            store.remove(plan.keyed)
+        stored = store.ids(plan.keyed)
+        pending = {key: run for key, run in plan.keyed.items() if key not in stored}
+        watch = _Watch(store, pending, len(stored), on_trace, on_wait)
         if on_planned:
             on_planned(watch.progress())
-        crew = _Crew(pool, Job(store.url, offline, deadline, cache_limit_bytes), watch)
-        crew.record(group_runs(pending, workers))
-    return watch.summary(problems | crew.problems, time.monotonic() - began)
+        job = Job(
+            absolute_url(store.url),
+            offline,
+            deadline,
+            cache_limit_bytes,
+            plan.tasks,
+            plan.backbones,
+            lease_seconds,
+        )
+        crew = _Crew(pool, group_runs(pending), job, watch)
+        crew.record()
+    return watch.summary(plan.problems | crew.problems, time.monotonic() - began)
 
 
-def _plan(
-    runs: Sequence[PlannedRun], pool: Pool, offline: bool
-) -> tuple[dict[str, PlannedRun], dict[str, str]]:
-    """Look at every task and backbone once; return key -> run, and task -> problem."""
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Key -> run, task -> why it cannot be recorded, and what both were made from."""
+
+    keyed: Mapping[str, PlannedRun]
+    problems: dict[str, str]
+    tasks: Mapping[str, TaskFacts]
+    backbones: Mapping[str, BackboneFacts]
+
+
+def _plan(runs: Sequence[PlannedRun], pool: Pool, offline: bool) -> _Plan:
+    """Look at every task and backbone once.
+
+    Raises:
+        BackboneError: If a backbone cannot be loaded.
+    """
     backbones = _look(pool, look_at_backbone, (run.backbone for run in runs), offline)
     for facts in backbones.values():
         if facts.problem:
@@ -137,7 +183,7 @@ def _plan(
     tasks = _look(pool, look_at_task, (run.task for run in runs), offline)
     problems = problems_of(runs, tasks, backbones)
     sound = [run for run in runs if run.task not in problems]
-    return key_runs(sound, tasks, backbones), problems
+    return _Plan(key_runs(sound, tasks, backbones), problems, tasks, backbones)
 
 
 def _look(
@@ -165,18 +211,23 @@ class _Watch:
         pending: Mapping[str, PlannedRun],
         skipped: int,
         on_trace: OnTrace | None,
+        on_wait: OnWait | None = None,
     ) -> None:
         self.store = store
         self.pending = dict(pending)
         self.total = len(pending)
         self.skipped = skipped
         self.on_trace = on_trace
+        self.on_wait = on_wait
+        self.owners: set[str] = set()
+        self.seconds_between_looks = _SECONDS_BETWEEN_LOOKS
         self.began = time.monotonic()
         self.statuses: Counter[str] = Counter()
         self.seconds_of_traces = 0.0
 
     def look(self) -> None:
-        """Report the runs that have ended since the last look."""
+        """Report the runs that have ended since the last look, whoever made them."""
+        began = time.monotonic()
         for trace in self.store.traces(self.pending):
             del self.pending[trace.trace_id]
             self.statuses[trace.status] += 1
@@ -184,6 +235,18 @@ class _Watch:
             self.seconds_of_traces += seconds if math.isfinite(seconds) else 0.0
             if self.on_trace:
                 self.on_trace(trace, self.progress())
+        self._look_for_others()
+        seconds = time.monotonic() - began  # A look at very many runs takes longer.
+        self.seconds_between_looks = max(_SECONDS_BETWEEN_LOOKS, _LOOKING_SHARE * seconds)
+
+    def _look_for_others(self) -> None:
+        """Say it once when all runs that are left are made by other recorders."""
+        if not self.on_wait or not 0 < len(self.pending) <= _FEW_RUNS:
+            return
+        owners = self.store.claims.owners(self.pending)
+        if len(owners) == len(self.pending) and self.owners.isdisjoint(owners.values()):
+            self.on_wait(len(owners))
+            self.on_wait = None
 
     def progress(self) -> Progress:
         """Return how far the recording is."""
@@ -207,84 +270,60 @@ class _Watch:
 
 
 class _Crew:
-    """Gives groups to workers, and finds the run that a worker died of."""
+    """Keeps workers at work, and frees at once what one of them held that died."""
 
-    def __init__(self, pool: Pool, job: Job, watch: _Watch) -> None:
+    def __init__(self, pool: Pool, groups: Sequence[RunGroup], job: Job, watch: _Watch) -> None:
         self.pool = pool
+        self.groups = groups
         self.job = job
         self.watch = watch
+        self.claims = watch.store.claims
         self.problems: dict[str, str] = {}
+        self.in_flight: dict[Future[dict[str, str]], str] = {}
+        self.idle_deaths = 0
 
-    def record(self, groups: Iterable[RunGroup]) -> None:
-        """Record every group to its end, whatever happens to the workers."""
-        waiting = deque(groups)
-        while waiting:
-            for group in self._round(waiting):
-                self._retry_first(group)
-                if self._is_open(group):
-                    waiting.append(group)
-
-    def _round(self, waiting: deque[RunGroup]) -> list[RunGroup]:
-        """Record the groups that wait until all have ended or a worker dies.
-
-        Only as many as there are workers are given out at once, so it is known which groups
-        were in flight.
-
-        Returns:
-            Groups that a dying worker left.
-        """
-        in_flight: dict[Future[str], RunGroup] = {}
-        abandoned: list[RunGroup] = []
-        while in_flight or (waiting and not abandoned):
-            while waiting and not abandoned and len(in_flight) < self.pool.workers:
-                group = waiting.popleft()
-                in_flight[self.pool.submit(record_group, group, self.job)] = group
-            ended, _ = concurrent.futures.wait(
-                in_flight, _SECONDS_BETWEEN_LOOKS, concurrent.futures.FIRST_COMPLETED
-            )
-            for future in ended:
-                group = in_flight.pop(future)
-                if not self._has_ended(future, group):
-                    abandoned.append(group)
-            self.watch.look()
-        if abandoned:
-            self.pool.restart()
-        return abandoned
-
-    def _has_ended(self, future: Future[str], group: RunGroup) -> bool:
-        """Note a group's problem; say whether its worker lived to the end of it."""
+    def record(self) -> None:
+        """Wait until all runs are stored or the workers have ended; leave no claim behind."""
         try:
-            problem = future.result()
-        except StoreError:
-            raise
-        except Exception as error:
-            if self.pool.is_death(error):
-                return False
-            raise
-        if problem:
-            self.problems[group.task] = problem
-        return True
+            for _ in range(min(self.pool.workers, len(self.watch.pending))):
+                self._engage()
+            while self.in_flight and self.watch.pending:
+                self._await_end()
+                self.watch.look()
+        finally:
+            self.pool.stop()
+            with contextlib.suppress(StoreError):  # They expire by themselves.
+                self.claims.give_back_all(self.watch.owners)
 
-    def _is_open(self, group: RunGroup) -> bool:
-        return group.task not in self.problems and any(
-            key in self.watch.pending for key in group.runs
+    def _engage(self) -> None:
+        owner = new_owner()
+        self.watch.owners.add(owner)
+        self.in_flight[self.pool.submit(record_runs, self.groups, self.job, owner)] = owner
+
+    def _await_end(self) -> None:
+        """Wait a little; take note of the workers that have ended, and replace the dead."""
+        ended, _ = concurrent.futures.wait(
+            self.in_flight, self.watch.seconds_between_looks, concurrent.futures.FIRST_COMPLETED
         )
+        for future in ended:
+            owner = self.in_flight.pop(future)
+            try:
+                self.problems |= future.result()
+            except Exception as error:
+                if not self.pool.is_death(error):
+                    raise
+                self._replace(owner)
 
-    def _retry_first(self, group: RunGroup) -> None:
-        """Make a group's first open run alone; set it aside when its worker dies again."""
-        if not self._is_open(group):
-            return
-        key = next(key for key in group.runs if key in self.watch.pending)
-        alone = dataclasses.replace(group, runs={key: group.runs[key]})
-        for _ in range(_ATTEMPTS - 1):
-            if not self._round(deque([alone])):
-                return
-        reason = f"its worker process died {_ATTEMPTS} times, often for want of memory"
-        try:
-            self.pool.submit(set_aside, alone, self.job, reason).result()
-            self.watch.look()
-        except Exception as error:
-            if not self.pool.is_death(error):
-                raise
-            self.problems[group.task] = reason
-            self.pool.restart()
+    def _replace(self, owner: str) -> None:
+        """Free what a dead worker held; its run counts one attempt more.
+
+        Raises:
+            RunFailedError: If worker after worker dies before it has any run.
+        """
+        self.idle_deaths = 0 if self.claims.expire(owner) else self.idle_deaths + 1
+        if self.idle_deaths > _IDLE_DEATHS * self.pool.workers:
+            raise RunFailedError(
+                f"{self.idle_deaths} worker processes died before they had anything to do, often "
+                "for want of memory; try fewer workers"
+            )
+        self._engage()

@@ -8,11 +8,11 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from metaft.finetuning.outcome import Costs, EpochRecord, Outcome, Scores, Status
 from metaft.recipes import Recipe
-from metaft.tasks.task import Kind, Metric, Task
+from metaft.tasks.task import Kind, Metric
 from metaft.traces.environment import Environment
 
 TRACE_SCHEMA = 1
@@ -43,6 +43,16 @@ _FIRST_FIELDS = (
     "early_stopping_patience",
     "seed",
 )
+
+
+class Supervised(Protocol):
+    """What a Trace says of its task: a Task knows it, and so does the plan."""
+
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def metric(self) -> Metric: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +209,7 @@ def trace_of(
     outcome: Outcome,
     *,
     run: PlannedRun,
-    task: Task,
+    task: Supervised,
     task_fingerprint: str,
     backbone_fingerprint: str,
     environment: Environment,
@@ -212,7 +222,7 @@ def trace_of(
     Args:
         outcome: What the run did.
         run: What was run, `train_rows` being the rows that were used.
-        task: Its kind and metric are taken; its rows may be a sample.
+        task: What is predicted, and by what it is judged; its rows may be a sample.
         task_fingerprint: Of the whole task as loaded.
         backbone_fingerprint: Of the backbone as loaded.
         environment: Where it ran.
