@@ -25,15 +25,18 @@ def test_made_up_traces_are_of_real_size_and_of_many_runs() -> None:
 
 
 def test_the_store_is_measured_at_every_size(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(benchmark_store, "_BATCH", 20)
     options = ["--rows", "30,100", "--most-in-memory", "50", "--folder", str(tmp_path)]
+    options += ["--copied", "250"]
     benchmark_store.main([*options, "--format", "json"])
     steps = json.loads(capsys.readouterr().out)["steps"]
     measured = {(step["what"], step["rows"]) for step in steps}
     assert {("add in bulk", 30), ("summary", 100), ("export", 100)} <= measured
     assert ("the prior's table", 30) in measured
     assert ("the prior's table", 100) not in measured
+    assert {("ids of all", 250), ("add in bulk", 250 + benchmark_store._BATCH)} <= measured
     assert list(tmp_path.iterdir()) == []
 
 
