@@ -39,7 +39,6 @@ from metaft.backbones.text import TextBackbone
 from metaft.finetuning.batches import training_batches
 from metaft.finetuning.device import resolve_compute
 from metaft.finetuning.model import Classifier
-from metaft.finetuning.prefix_cache import EVALUATION_ROWS
 from metaft.recipes import Recipe
 from metaft.tasks.task import Task
 
@@ -105,7 +104,7 @@ class TrainerRival:
         """
         model = LabelledClassifier(self._classifier(recipe))
         settings = {
-            "per_device_eval_batch_size": EVALUATION_ROWS,
+            "per_device_eval_batch_size": 64,  # as many as metaft takes of short texts
             "lr_scheduler_type": "constant_with_warmup",
             "warmup_steps": recipe.warmup_fraction,
             "weight_decay": recipe.weight_decay,

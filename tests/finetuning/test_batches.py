@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,11 +21,17 @@ def test_every_row_is_trained_on_once_an_epoch(
     assert all(len(batch) <= batch_size for batch in batches)
 
 
-@given(lengths=LENGTHS, batch_size=BATCH_SIZES)
-def test_every_row_is_evaluated_once_longest_first(lengths: np.ndarray, batch_size: int) -> None:
-    rows = np.concatenate(list(evaluation_batches(lengths, batch_size)))
+@given(lengths=LENGTHS)
+def test_every_row_is_evaluated_once_longest_first(lengths: np.ndarray) -> None:
+    rows = np.concatenate(list(evaluation_batches(lengths)))
     assert sorted(rows) == list(range(len(lengths)))
     assert list(lengths[rows]) == sorted(lengths, reverse=True)
+
+
+@pytest.mark.parametrize(("length", "rows"), [(1, 64), (32, 64), (128, 16), (8192, 1)])
+def test_evaluation_batches_are_bounded_in_rows_and_tokens(length: int, rows: int) -> None:
+    first = next(evaluation_batches(np.full(200, length)))
+    assert len(first) == rows
 
 
 def test_batches_pad_far_less_than_a_random_order() -> None:

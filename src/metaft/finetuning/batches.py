@@ -8,6 +8,11 @@ import numpy as np
 
 _POOL_BATCHES = 16  # Rows are sorted by length within pools of so many batches.
 
+# Of forward passes without gradients. MiniLM on one core: 64 rows of 128 tokens took 12 to 25 %
+# longer a row than 16 of them, 8,192 tokens of short texts 20 to 50 % longer than 1,024.
+_EVALUATION_ROWS = 64
+_EVALUATION_TOKENS = 2048
+
 
 def training_batches(
     lengths: np.ndarray, batch_size: int, rng: np.random.Generator
@@ -35,8 +40,19 @@ def training_batches(
     return [batches[at] for at in rng.permutation(len(batches))]
 
 
-def evaluation_batches(lengths: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-    """Cut the rows, longest first, into batches: the largest one comes first."""
+def evaluation_batches(lengths: np.ndarray) -> Iterator[np.ndarray]:
+    """Cut the rows, longest first, into batches of so many tokens that the states stay cached.
+
+    Args:
+        lengths: `(rows,)` tokens of each row; 1 for images.
+
+    Returns:
+        Row numbers of each batch, the batch of the longest rows first.
+    """
     order = np.argsort(-lengths, kind="stable")
-    for at in range(0, len(order), batch_size):
-        yield order[at : at + batch_size]
+    at = 0
+    while at < len(order):
+        fitting = _EVALUATION_TOKENS // int(lengths[order[at]])
+        count = min(_EVALUATION_ROWS, max(1, fitting))
+        yield order[at : at + count]
+        at += count

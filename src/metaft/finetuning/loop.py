@@ -25,7 +25,7 @@ from metaft.finetuning.memory import reset_peak_memory
 from metaft.finetuning.metrics import score_classes, score_values
 from metaft.finetuning.model import Classifier, restore_state, trained_state
 from metaft.finetuning.outcome import Costs, EpochRecord, Outcome, Scores, Status
-from metaft.finetuning.prefix_cache import EVALUATION_ROWS, SPLITS, PrefixCache
+from metaft.finetuning.prefix_cache import SPLITS, PrefixCache
 from metaft.finetuning.stepper import Stepper, build_optimizer
 from metaft.recipes import Recipe
 from metaft.tasks.split import test_halves
@@ -217,7 +217,7 @@ class _Run:
         """Return the outputs `(rows, outputs)` of every row, in the order of the rows."""
         model = self._live_model().eval()
         outputs = np.zeros((len(feed.examples), self.task.num_outputs), dtype=np.float32)
-        for rows in evaluation_batches(feed.examples.lengths, EVALUATION_ROWS):
+        for rows in evaluation_batches(feed.examples.lengths):
             outputs[rows] = feed.logits(model, rows).float().cpu().numpy()
         return outputs
 

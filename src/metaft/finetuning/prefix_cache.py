@@ -27,9 +27,6 @@ from metaft.tasks.task import Split, Task
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
-EVALUATION_ROWS = 64
-"""Rows per batch of forward passes without gradients."""
-
 DEFAULT_LIMIT_BYTES = 2 << 30
 
 _Encoding = tuple[SplitName, int, int]  # split, tokens, pixels
@@ -197,7 +194,7 @@ class _Pass:
     def run(self) -> None:
         """Pass over all rows."""
         self._backbone.to(self._compute.device).eval()
-        for rows in evaluation_batches(self._examples.lengths, EVALUATION_ROWS):
+        for rows in evaluation_batches(self._examples.lengths):
             batch = on_device(self._backbone.collate(self._examples, rows), self._compute.device)
             with self._compute.autocast():
                 states = self._backbone.hidden_states(batch, self._depths)
