@@ -70,14 +70,14 @@ def test_answer_is_json_alone_on_stdout(compared: Compared) -> None:
     assert len(_runs(answer)) == 4
     assert answer["judgements"][0]["points"]["pairs"] == 2
     assert "2 datasets cannot show a difference" in compared.result.stderr
-    assert str(compared.folder / "report") in compared.result.stderr
+    assert str(compared.folder / "report" / "report.html") in compared.result.stderr
 
 
 def test_folder_holds_the_report(compared: Compared) -> None:
     folder = compared.folder / "report"
     assert json.loads((folder / "report.json").read_text()) == json.loads(compared.result.stdout)
     files = sorted(path.name for path in folder.iterdir())
-    assert files == ["learning_curves.png", "report.json", "report.md", "traces.parquet"]
+    assert files == ["report.html", "report.json", "traces.parquet"]
 
 
 def test_second_call_makes_no_run_and_prints_tables(compared: Compared) -> None:
@@ -85,6 +85,7 @@ def test_second_call_makes_no_run_and_prints_tables(compared: Compared) -> None:
     assert result.exit_code == 0, result.stderr
     again = json.loads((compared.folder / "again" / "report.json").read_text())
     assert _runs(again) == _runs(json.loads(compared.result.stdout))  # to the last second
+    assert "2 datasets are too few" in result.stdout
     assert "steady - plain" in result.stdout
     assert "Wilcoxon signed-rank" in result.stdout
 

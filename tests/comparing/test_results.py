@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -58,3 +59,23 @@ def test_task_that_one_method_knows_is_seen(comparison: Comparison) -> None:
     plan, traces = comparison(scores, seen=["news"])
     tasks, _ = gather_results(plan, traces, "plain")
     assert [task.is_seen for task in tasks] == [False, True]
+
+
+def test_best_is_picked_on_one_half_and_scored_on_the_other(comparison: Comparison) -> None:
+    plan, traces = comparison({"mail": {"plain": [0.7], "steady": [0.8]}})
+    halves = {"mail/plain/0": (0.60, 0.80), "mail/steady/0": (0.90, 0.70)}
+    for key, scores in halves.items():
+        first, last = traces[key].curve
+        last = dataclasses.replace(last, test_halves=scores)
+        traces[key] = dataclasses.replace(traces[key], curve=(first, last))
+    (task,), _ = gather_results(plan, traces, "plain")
+    # steady wins the first half and has .70 on the second, plain the other way round.
+    assert task.of("plain").regret_points == pytest.approx((70 - 80 + 60 - 60) / 2)
+    assert task.of("steady").regret_points == pytest.approx((70 - 70 + 60 - 90) / 2)
+
+
+def test_failed_run_has_the_regret_of_a_guess(comparison: Comparison) -> None:
+    plan, traces = comparison({"mail": {"plain": [0.7], "steady": ["diverged"]}})
+    (task,), _ = gather_results(plan, traces, "plain")
+    assert task.of("plain").regret_points == 0.0
+    assert task.of("steady").regret_points == pytest.approx(20.0)

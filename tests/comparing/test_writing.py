@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pandas
 import pytest
-from PIL import Image
 
 from metaft.comparing import writing
 from metaft.comparing.curves import gather_curves
@@ -21,7 +20,7 @@ SCORES = {
     "mail": {"plain": [0.7, 0.72], "steady": [0.8, 0.78]},
     "glue/sst2": {"plain": [0.9, 0.9], "steady": ["diverged", "out_of_memory"]},
 }
-FILES = ["learning_curves.png", "report.json", "report.md", "traces.parquet"]
+FILES = ["report.html", "report.json", "traces.parquet"]
 
 
 def _write(comparison: Comparison, folder: Path) -> None:
@@ -31,7 +30,7 @@ def _write(comparison: Comparison, folder: Path) -> None:
     write_report(folder, report, curves=curves, traces=list(traces.values()))
 
 
-def test_folder_holds_four_files_and_nothing_else(comparison: Comparison, tmp_path: Path) -> None:
+def test_folder_holds_three_files_and_nothing_else(comparison: Comparison, tmp_path: Path) -> None:
     _write(comparison, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
 
@@ -47,29 +46,11 @@ def test_json_is_strict(comparison: Comparison, tmp_path: Path) -> None:
     assert values["tasks"][1]["results"][1]["runs"][0]["status"] == "diverged"
 
 
-def test_page_shows_tables_notices_and_the_figure(comparison: Comparison, tmp_path: Path) -> None:
-    _write(comparison, tmp_path)
-    page = (tmp_path / "report.md").read_text()
-    assert page.startswith("# steady against plain\n")
-    assert "| mail | accuracy | 71.0 ± 1.4 | 79.0 ± 1.4 | +8.0 |" in page
-    assert "> 2 datasets cannot show a difference" in page
-    assert "![Learning curves](learning_curves.png)" in page
-
-
 def test_traces_are_readable_with_pandas_alone(comparison: Comparison, tmp_path: Path) -> None:
     _write(comparison, tmp_path)
     frame = pandas.read_parquet(tmp_path / "traces.parquet")
     assert len(frame) == 8
     assert set(frame["status"]) == {"ok", "diverged", "out_of_memory"}
-
-
-def test_figure_is_a_picture_with_two_panels_per_task(
-    comparison: Comparison, tmp_path: Path
-) -> None:
-    _write(comparison, tmp_path)
-    with Image.open(tmp_path / "learning_curves.png") as picture:
-        assert picture.format == "PNG"
-        assert picture.width > 4 * 300
 
 
 def test_report_replaces_an_older_one_and_spares_other_files(
@@ -85,15 +66,15 @@ def test_report_replaces_an_older_one_and_spares_other_files(
 def test_failure_in_between_leaves_the_older_file(
     comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "report.md").write_text("old")
+    (tmp_path / "report.html").write_text("old")
 
-    def fail(_: object) -> str:
+    def fail(*_: object) -> str:
         raise OSError("disk full")
 
     monkeypatch.setattr(writing, "render_page", fail)
     with pytest.raises(OSError, match="disk full"):
         _write(comparison, tmp_path)
-    assert (tmp_path / "report.md").read_text() == "old"
+    assert (tmp_path / "report.html").read_text() == "old"
     assert not (tmp_path / "report.json").exists()
 
 

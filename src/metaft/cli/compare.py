@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     required=True,
     metavar="DIR",
-    help="Folder of the report: report.json, report.md, traces.parquet, learning_curves.png.",
+    help="Folder of the report: report.html, report.json, traces.parquet.",
 )
 @backbone_option
 @prior_option
@@ -98,7 +98,7 @@ def command(
     from metaft.comparing.methods import parse_methods
     from metaft.comparing.protocol import run_comparison, traces_of
     from metaft.comparing.report import build_report
-    from metaft.comparing.writing import check_out, write_report
+    from metaft.comparing.writing import PAGE_FILE, check_out, write_report
     from metaft.tasks.select import select_tasks
     from metaft.traces.store import TraceStore, default_store_url
 
@@ -128,7 +128,7 @@ def command(
     write_report(out, report, curves=gather_curves(plan, traces), traces=list(traces.values()))
     for notice in report.notices:
         print_notice(notice)
-    print_notice(f"The report is in {out}.")
+    print_notice(f"The report is {out / PAGE_FILE}.")
     print_answer(report.to_mapping(), output_format, lambda _: _render(report))
 
 
@@ -145,7 +145,7 @@ def _render(report: Report) -> Any:
 
     from metaft.comparing.tables import report_tables
 
-    return Group(*(_laid_out(table) for table in report_tables(report)))
+    return Group(report.verdict, *(_laid_out(table) for table in report_tables(report)))
 
 
 def _laid_out(content: TextTable) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 
 from metaft.comparing.protocol import ComparisonPlan, PlannedTask
 from metaft.comparing.scoring import cumulative_seconds
+from metaft.prior.suggestion import Prediction
 from metaft.tasks.task import Metric
 from metaft.traces.trace import Trace
 
@@ -26,6 +27,8 @@ class MethodCurve:
         low, high: `(epochs,)` lowest and highest score of a seed.
         chosen_epoch, chosen_seconds: Where validation stopped, mean over the seeds.
         chosen_score: Test score there, mean over the seeds: what counts.
+        budget: Epochs that the recipe allows.
+        predicted: What the method expected of its recipe; None where it expects nothing.
         seeds: Runs that ended well; those that failed are not drawn.
     """
 
@@ -38,6 +41,8 @@ class MethodCurve:
     chosen_epoch: float
     chosen_seconds: float
     chosen_score: float
+    budget: int
+    predicted: Prediction | None
     seeds: int
 
 
@@ -93,5 +98,7 @@ def _curve(task: PlannedTask, method: str, traces: Sequence[Trace]) -> MethodCur
         chosen_epoch=fmean(chosen),
         chosen_seconds=fmean(seen[epoch - 1] for seen, epoch in zip(seconds, chosen, strict=True)),
         chosen_score=fmean(trace.test[task.metric] for trace in traces),
+        budget=task.choices[method].recipe.epochs,
+        predicted=task.choices[method].predicted,
         seeds=len(traces),
     )

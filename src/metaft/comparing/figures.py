@@ -1,108 +1,269 @@
-"""Figures: learning curves as small multiples."""
+"""Figures of a Report: differences, ranks, regret against compute, and time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from metaft.comparing.curves import MethodCurve, TaskCurves
-from metaft.files import written_beside
+import numpy as np
+
+from metaft.comparing.drawing import (
+    FAINT,
+    INK,
+    Drawing,
+    Style,
+    finish,
+    mark_zero,
+    new_figure,
+    shorten,
+)
+from metaft.comparing.judging import Judgement
+from metaft.comparing.report import Report
+from metaft.comparing.results import POINTS, TaskResult
+from metaft.significance import Interval
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.axes import Axes
 
-# Okabe & Ito's colours, which stay apart for colour-blind readers, yellow left out; lines
-# and markers differ as well.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_LINES = ("-", "--", "-.", ":")
-
-_TASKS_PER_ROW = 2
-_PANEL_INCHES = (3.1, 2.3)  # width, height
-_HEAD_INCHES = 0.9  # title and legend
-_DOTS_PER_INCH = 120
-_TITLE = (
-    "Test score after each epoch: by epoch (left) and by seconds (right) of every task\n"
-    "line: mean over seeds; band: lowest to highest seed; star: where validation chose to stop"
-)
+_WIDTH = 4.4  # inches; wider ones are hard to read on a phone
+_ROW = 0.21  # inches of height per dataset
+_RANKED_LETTERS = 17  # of a method's name in the rank diagram
+_RANK_MARGIN = 0.8  # room for the names on either side, as a share of the axis
+_RANK_ROW = 0.24  # inches of height per method or bar of a rank diagram
+_REGRET_HEIGHT = 3.2  # inches
 
 
-def draw_learning_curves(tasks: Sequence[TaskCurves], path: Path) -> None:
-    """Draw two panels per task: the test score by epoch, and by wall seconds.
+def draw_differences(report: Report, judgement: Judgement, styles: Mapping[str, Style]) -> Drawing:
+    """Draw a method less the reference on every dataset: each seed's, and their mean."""
+    method, reference = judgement.method, judgement.reference
+    tasks = sorted(report.tasks, key=lambda task: task.of(method).difference_points)
+    figure, panel = new_figure(_WIDTH, 1.1 + _ROW * len(tasks))
+    for at, task in enumerate(tasks):
+        _draw_difference(panel, at, task, judgement, styles[method])
+    _draw_mean(panel, judgement)
+    mark_zero(panel, 0.0)
+    names = [shorten(task.task) + "*" * task.is_seen for task in tasks]
+    panel.set_yticks([-1, *range(len(tasks))], ["mean", *names])
+    panel.set_ylim(-1.7, len(tasks) - 0.4)
+    panel.set_xlabel(f"{shorten(method)} less {shorten(reference)}, points")
+    panel.grid(visible=True, axis="x")
+    title = f"{method} less {reference}"
+    return finish(
+        figure, f"differences-{report.methods.index(method)}", title, _told(tasks, judgement)
+    )
+
+
+def draw_ranks(report: Report, styles: Mapping[str, Style]) -> Drawing | None:
+    """Draw the critical-difference diagram; None for two methods, or without datasets.
+
+    Source:
+        Demsar (2006), Statistical comparisons of classifiers over multiple data sets, figure 1.
+    """
+    ranks = report.ranks
+    if ranks is None or math.isinf(ranks.critical_difference):
+        return None
+    order = [int(place) for place in np.argsort(ranks.mean_ranks, kind="stable")]
+    left = order[: (len(order) + 1) // 2]
+    levels = len(left) + len(ranks.groups)
+    figure, panel = new_figure(_WIDTH, 1.0 + _RANK_ROW * levels)
+    _draw_rank_axis(panel, len(order), ranks.critical_difference)
+    for at, group in enumerate(ranks.groups, start=1):
+        ends = [ranks.mean_ranks[group[0]] - 0.04, ranks.mean_ranks[group[-1]] + 0.04]
+        panel.plot(ends, [at, at], color=INK, linewidth=4, solid_capstyle="round")
+    for places, side in ((left, "left"), (order[len(left) :][::-1], "right")):
+        for at, place in enumerate(places, start=len(ranks.groups) + 1):
+            method = report.methods[place]
+            _draw_rank(
+                panel,
+                shorten(method, _RANKED_LETTERS),
+                ranks.mean_ranks[place],
+                styles[method],
+                level=at,
+                is_left=side == "left",
+                methods=len(order),
+            )
+    panel.set_ylim(levels + 0.7, -2.2)
+    panel.set_axis_off()
+    told = ", ".join(f"{report.methods[at]} {ranks.mean_ranks[at]:.2f}" for at in order)
+    description = (
+        f"Critical-difference diagram. Mean ranks, 1 is best: {told}. Critical difference "
+        f"{ranks.critical_difference:.2f}. {_grouped(report)}"
+    )
+    return finish(figure, "ranks", "Mean ranks and critical difference", description)
+
+
+def draw_regret(report: Report, styles: Mapping[str, Style]) -> Drawing:
+    """Draw the mean regret of each method against the seconds that a run of it takes."""
+    figure, panel = new_figure(_WIDTH, _REGRET_HEIGHT)
+    for standing in report.standings:
+        style = styles[standing.method]
+        results = [task.of(standing.method) for task in report.unseen]
+        panel.plot(
+            [result.seconds for result in results],
+            [result.regret_points for result in results],
+            color=style.color,
+            marker=style.marker,
+            linestyle="none",
+            markersize=4,
+            alpha=FAINT,
+        )
+        _draw_whisker(panel, standing.seconds, standing.regret_interval, style.color)
+        panel.plot(
+            standing.seconds,
+            standing.regret_points,
+            color=style.color,
+            marker=style.marker,
+            markeredgecolor=INK,
+            markersize=10,
+        )
+    panel.axhline(0.0, color=INK, linewidth=1.0)
+    _scale_time(panel)
+    panel.set_xlabel("wall seconds of a run")
+    panel.set_ylabel("regret, points")
+    panel.grid(visible=True)
+    told = "; ".join(
+        f"{one.method} {one.regret_points:.1f} points at {one.seconds:.1f} s"
+        for one in report.standings
+    )
+    return finish(figure, "regret", "Regret against compute", f"Regret against compute: {told}.")
+
+
+def draw_times(report: Report, styles: Mapping[str, Style]) -> Drawing:
+    """Draw each method's seconds as a multiple of the reference's, dataset by dataset."""
+    judgements = report.judgements
+    figure, panel = new_figure(_WIDTH, 1.0 + 0.42 * len(judgements))
+    for at, judgement in enumerate(judgements):
+        style = styles[judgement.method]
+        ratios = [_time_ratio(task, judgement) for task in report.unseen]
+        panel.plot(
+            ratios,
+            np.full(len(ratios), at),
+            color=style.color,
+            marker=style.marker,
+            linestyle="none",
+            markersize=5,
+            alpha=0.5,
+        )
+        time = judgement.time
+        if math.isfinite(time.interval.high) and time.interval.low > 0:
+            panel.hlines(at - 0.3, time.interval.low, time.interval.high, color=INK, linewidth=2)
+        panel.plot(time.ratio, at - 0.3, color=INK, marker="d", markersize=7)
+    mark_zero(panel, 1.0)
+    _scale_time(panel)
+    panel.set_yticks(range(len(judgements)), [shorten(one.method) for one in judgements])
+    panel.set_ylim(len(judgements) - 0.4, -0.8)
+    panel.set_xlabel(f"seconds, times those of {shorten(report.reference)}")
+    panel.grid(visible=True, axis="x")
+    told = ", ".join(f"{one.method} {one.time.ratio:.2f}" for one in judgements)
+    description = f"Seconds as a multiple of those of {report.reference}: {told}."
+    return finish(figure, "times", f"Time against {report.reference}", description)
+
+
+def draw_key(style: Style, name: str) -> Drawing:
+    """Draw a method's line and marker alone, to stand beside its name.
 
     Args:
-        tasks: At least one.
-        path: PNG to write, whole or not at all.
+        style: Of the method.
+        name: See `finish`.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    columns = 2 * min(_TASKS_PER_ROW, len(tasks))
-    rows = -(-len(tasks) // _TASKS_PER_ROW)
-    size = (columns * _PANEL_INCHES[0], rows * _PANEL_INCHES[1] + _HEAD_INCHES)
-    figure = Figure(figsize=size, dpi=_DOTS_PER_INCH, layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    styles = _styles_of(tasks)
-    for at, task in enumerate(tasks):
-        _draw_task(panels[2 * at], panels[2 * at + 1], task, styles)
-    for empty in panels[2 * len(tasks) :]:
-        empty.set_axis_off()
-    handles = {line.get_label(): line for panel in panels for line in panel.get_lines()}
-    figure.legend(
-        handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False
-    )
-    figure.suptitle(_TITLE, fontsize="medium")
-    with written_beside(path) as beside:
-        figure.savefig(beside, format="png")
+    figure, panel = new_figure(0.36, 0.16)
+    panel.plot([0, 1, 2], [0, 0, 0], color=style.color, linestyle=style.linestyle, linewidth=1.6)
+    panel.plot(1, 0, color=style.color, marker=style.marker, markersize=6)
+    panel.set_axis_off()
+    return finish(figure, name, "", "")
 
 
-def _styles_of(tasks: Sequence[TaskCurves]) -> dict[str, dict[str, Any]]:
-    """Give every method the same colour, marker and line in all panels."""
-    methods = dict.fromkeys(curve.method for task in tasks for curve in task.methods)
-    return {
-        method: {
-            "color": _COLOURS[at % len(_COLOURS)],
-            "marker": _MARKERS[at % len(_MARKERS)],
-            "linestyle": _LINES[at % len(_LINES)],
-        }
-        for at, method in enumerate(methods)
-    }
-
-
-def _draw_task(
-    by_epoch: Axes, by_seconds: Axes, task: TaskCurves, styles: dict[str, dict[str, Any]]
+def _draw_difference(
+    panel: Axes, at: int, task: TaskResult, judgement: Judgement, style: Style
 ) -> None:
-    for curve in task.methods:
-        style = styles[curve.method]
-        _draw_curve(by_epoch, curve.epochs, curve.chosen_epoch, curve, style)
-        _draw_curve(by_seconds, curve.seconds, curve.chosen_seconds, curve, style)
-    by_epoch.set_title(task.task, fontsize="small", loc="left", fontweight="bold")
-    by_epoch.set_xlabel("epoch", fontsize="small")
-    by_epoch.set_ylabel(f"test {task.metric.replace('_', ' ')}", fontsize="small")
-    by_epoch.locator_params("x", integer=True)
-    by_seconds.set_xlabel("wall seconds", fontsize="small")
-    by_seconds.set_xlim(left=0)
-    by_seconds.sharey(by_epoch)
-    by_seconds.tick_params(labelleft=False)
-    for panel in (by_epoch, by_seconds):
-        panel.tick_params(labelsize="small")
-        panel.grid(visible=True, color="0.9", linewidth=0.6)
-        panel.set_axisbelow(True)
-        panel.spines[["top", "right"]].set_visible(False)
-        if not task.methods:
-            panel.set(xticks=[], yticks=[])
-            panel.text(0.5, 0.5, "no run ended well", transform=panel.transAxes, ha="center")
-
-
-def _draw_curve(
-    panel: Axes, x: np.ndarray, chosen: float, curve: MethodCurve, style: dict[str, Any]
-) -> None:
-    colour = style["color"]
-    panel.plot(x, curve.mean, label=curve.method, markersize=4, linewidth=1.4, **style)
-    panel.fill_between(x, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
-    panel.scatter(
-        chosen, curve.chosen_score, s=90, marker="*", color=colour, edgecolor="black", zorder=3
+    ours, theirs = task.of(judgement.method), task.of(judgement.reference)
+    seeds = [
+        POINTS * (our.score - their.score)
+        for our, their in zip(ours.runs, theirs.runs, strict=True)
+    ]
+    panel.hlines(at, 0, ours.difference_points, color=style.color, linewidth=1.2)
+    panel.plot(seeds, [at] * len(seeds), color=INK, marker="|", linestyle="none", alpha=0.6)
+    panel.plot(
+        ours.difference_points,
+        at,
+        color=style.color,
+        marker=style.marker,
+        markersize=6,
+        markerfacecolor="none" if task.is_seen else style.color,
     )
+
+
+def _draw_mean(panel: Axes, judgement: Judgement) -> None:
+    interval = judgement.points.mean_interval
+    panel.axhline(-0.5, color=INK, linewidth=0.6, alpha=0.5)
+    if math.isfinite(interval.low):
+        panel.hlines(-1, interval.low, interval.high, color=INK, linewidth=2)
+    panel.plot(judgement.points.mean_difference, -1, color=INK, marker="d", markersize=7)
+
+
+def _told(tasks: Sequence[TaskResult], judgement: Judgement) -> str:
+    """Describe the differences, given from lowest to highest."""
+    method, reference = judgement.method, judgement.reference
+    lowest, highest = (
+        f"{task.of(method).difference_points:+.1f} on {task.task}" for task in (tasks[0], tasks[-1])
+    )
+    return (
+        f"{method} less {reference} in points on {len(tasks)} datasets: from {lowest} to "
+        f"{highest}, mean over the headline {judgement.points.mean_difference:+.1f}."
+    )
+
+
+def _draw_rank_axis(panel: Axes, methods: int, critical: float) -> None:
+    panel.hlines(0, 1, methods, color=INK, linewidth=1.2)
+    panel.vlines(range(1, methods + 1), -0.2, 0, color=INK, linewidth=1.2)
+    for rank in range(1, methods + 1):
+        panel.text(rank, -0.35, str(rank), ha="center", va="bottom")
+    panel.plot([1, 1 + critical], [-1.5, -1.5], color=INK, marker="|", linewidth=1.2)
+    panel.text(1 + critical / 2, -1.65, f"CD = {critical:.2f}", ha="center", va="bottom")
+    margin = _RANK_MARGIN * (methods - 1)
+    panel.set_xlim(1 - margin, max(methods, 1 + critical) + margin)
+
+
+def _draw_rank(
+    panel: Axes, name: str, rank: float, style: Style, *, level: int, is_left: bool, methods: int
+) -> None:
+    """Draw the line from a method's rank down and out to its name."""
+    reach = 0.08 * (methods - 1)
+    end = 1 - reach if is_left else methods + reach
+    panel.plot([rank, rank, end], [0, level, level], color=style.color, linewidth=1.4)
+    panel.plot(rank, 0, color=style.color, marker=style.marker, markersize=6, clip_on=False)
+    if is_left:
+        text = panel.text(end - 0.3 * reach, level, f"{name} {rank:.2f}", ha="right", va="center")
+    else:
+        text = panel.text(end + 0.3 * reach, level, f"{rank:.2f} {name}", ha="left", va="center")
+    text.set(in_layout=False, fontsize=8)
+
+
+def _grouped(report: Report) -> str:
+    ranks = report.ranks
+    if ranks is None or not ranks.groups:
+        return "All methods differ."
+    groups = (" and ".join(report.methods[at] for at in group) for group in ranks.groups)
+    return f"Not shown to differ: {'; '.join(groups)}."
+
+
+def _draw_whisker(panel: Axes, x: float, interval: Interval, colour: str) -> None:
+    if math.isfinite(interval.low):
+        panel.vlines(x, interval.low, interval.high, color=colour, linewidth=2)
+
+
+def _scale_time(panel: Axes) -> None:
+    """Make the axis logarithmic, with 0.5, 2 and 30 on it instead of powers of ten."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    panel.set_xscale("log")
+    low, high = panel.get_xlim()
+    steps = (1.0, 2.0, 5.0) if high / low > 10 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+    panel.xaxis.set_major_locator(LogLocator(subs=steps))
+    panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    panel.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _time_ratio(task: TaskResult, judgement: Judgement) -> float:
+    return task.of(judgement.method).seconds / task.of(judgement.reference).seconds

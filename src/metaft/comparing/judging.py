@@ -18,6 +18,7 @@ from metaft.significance import (
     Verdict,
     compare_paired,
     compare_ranks,
+    detectable_effect,
     fewest_pairs,
     hodges_lehmann,
     holm,
@@ -63,6 +64,8 @@ class Judgement:
         points: Differences of the mean scores, in points.
         t_test_holm, wilcoxon_holm: p-values after Holm's correction over the methods.
         non_inferiority: Whether the method is at most `MARGIN_POINTS` worse.
+        detectable_points: Mean difference that so many datasets find four times in five, given
+            how much the differences vary here; NaN for fewer than two datasets.
         pairs_needed: Datasets that show an effect of the observed size four times in five;
             None where there is no effect, or too few datasets to see its size.
         time: Seconds against those of the reference.
@@ -74,6 +77,7 @@ class Judgement:
     t_test_holm: float
     wilcoxon_holm: float
     non_inferiority: NonInferiority
+    detectable_points: float
     pairs_needed: int | None
     time: TimeComparison
 
@@ -146,9 +150,16 @@ def _judge_one(tasks: Sequence[TaskResult], method: str, reference: str) -> Judg
         t_test_holm=math.nan,
         wilcoxon_holm=math.nan,
         non_inferiority=show_non_inferiority(differences, MARGIN_POINTS),
+        detectable_points=_detectable(differences),
         pairs_needed=pairs_needed(points.effect_size) if points.pairs >= fewest_pairs() else None,
         time=_compare_times(tasks, method, reference),
     )
+
+
+def _detectable(differences: np.ndarray) -> float:
+    if len(differences) < 2:
+        return math.nan
+    return detectable_effect(len(differences)) * float(differences.std(ddof=1))
 
 
 def _compare_times(tasks: Sequence[TaskResult], method: str, reference: str) -> TimeComparison:

@@ -15,8 +15,11 @@ from metaft.comparing.judging import (
     judge,
     rank_methods,
 )
+from metaft.comparing.limits import machines_of, state_limits
 from metaft.comparing.protocol import ComparisonPlan
 from metaft.comparing.results import TaskResult, gather_results
+from metaft.comparing.standing import Standing, stand
+from metaft.comparing.verdict import state_verdict
 from metaft.errors import RunFailedError
 from metaft.significance import RankComparison, fewest_pairs
 from metaft.traces.trace import Trace
@@ -36,6 +39,9 @@ class Report:
         seeds: Seeds asked for; each task says which are complete.
         train_rows: Training rows asked for; each task says how many it has.
         priors: Name and version of every prior that a method asked.
+        machines: Where the runs were made.
+        verdict: What the headline shows, in one sentence.
+        standings: Each method over the tasks of the headline.
         tasks: Results by task.
         left_out: Task -> why there is no result.
         judgements: The headline: each other method against the reference, over the tasks
@@ -44,6 +50,7 @@ class Report:
         ranks: All methods at once, over the tasks of the headline; None for two methods.
         predictions: What was predicted against what was reached, over the same tasks.
         notices: What a reader must know to read the numbers right.
+        limits: What the comparison does not show.
     """
 
     created_at: str
@@ -52,6 +59,9 @@ class Report:
     seeds: int
     train_rows: int
     priors: tuple[str, ...]
+    machines: tuple[str, ...]
+    verdict: str
+    standings: tuple[Standing, ...]
     tasks: tuple[TaskResult, ...]
     left_out: Mapping[str, str]
     judgements: tuple[Judgement, ...]
@@ -59,6 +69,12 @@ class Report:
     ranks: RankComparison | None
     predictions: tuple[PredictionCheck, ...]
     notices: tuple[str, ...]
+    limits: tuple[str, ...]
+
+    @property
+    def unseen(self) -> tuple[TaskResult, ...]:
+        """The tasks of the headline."""
+        return tuple(task for task in self.tasks if not task.is_seen)
 
     def to_mapping(self) -> dict[str, Any]:
         """Return everything as plain values; NaN and infinities stay as they are."""
@@ -86,6 +102,7 @@ def build_report(
         raise RunFailedError(f"there is nothing to compare: {name}: {reason}")
     unseen = [task for task in tasks if not task.is_seen]
     has_seen = len(unseen) < len(tasks)
+    judgements = judge(unseen, plan.methods, reference)
     return Report(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         methods=plan.methods,
@@ -93,13 +110,17 @@ def build_report(
         seeds=plan.seeds,
         train_rows=plan.train_rows,
         priors=_priors_of(plan),
+        machines=machines_of(traces),
+        verdict=state_verdict(judgements),
+        standings=tuple(stand(unseen, plan.methods)),
         tasks=tuple(tasks),
         left_out=left_out,
-        judgements=tuple(judge(unseen, plan.methods, reference)),
+        judgements=tuple(judgements),
         judgements_with_seen=tuple(judge(tasks, plan.methods, reference)) if has_seen else (),
         ranks=rank_methods(unseen, plan.methods),
         predictions=tuple(check_predictions(unseen, plan.methods)),
         notices=tuple(_notices(tasks, unseen, plan)),
+        limits=tuple(state_limits(unseen, judgements, plan)),
     )
 
 

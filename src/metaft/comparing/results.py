@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from metaft.comparing.choice import Choice
 from metaft.comparing.protocol import ComparisonPlan, PlannedTask
-from metaft.comparing.scoring import score_of, seconds_of
+from metaft.comparing.scoring import halves_of, score_of, seconds_of
 from metaft.finetuning.outcome import Status
 from metaft.prior.suggestion import Prediction
 from metaft.recipes import Recipe
@@ -32,6 +32,7 @@ class SeedResult:
         status: `ok`, or how it ended early.
         reason: Why, where it is not `ok`.
         score: On the test rows; that of a guess where the run failed.
+        score_halves: The same on the two fixed halves of the test rows.
         seconds: See `metaft.comparing.scoring`; NaN where the run failed.
         peak_memory_mib: Highest memory, MiB.
     """
@@ -41,6 +42,7 @@ class SeedResult:
     status: Status
     reason: str
     score: float
+    score_halves: tuple[float, float]
     seconds: float
     peak_memory_mib: float
 
@@ -57,6 +59,9 @@ class MethodResult:
         score: Mean over the seeds.
         spread: Standard deviation over the seeds; NaN for one seed.
         difference_points: Mean score less that of the reference, in points.
+        regret_points: How far it lies below the best of the methods, in points. The best is
+            picked on one half of the test rows and scored on the other, then the halves
+            change places; so a method may lie above.
         seconds: Mean over the seeds whose runs ended well; NaN where none did.
         failures: Runs that did not end well.
         runs: One per seed.
@@ -69,6 +74,7 @@ class MethodResult:
     score: float
     spread: float
     difference_points: float
+    regret_points: float
     seconds: float
     failures: int
     runs: tuple[SeedResult, ...]
@@ -81,7 +87,7 @@ class TaskResult:
     Attributes:
         task, kind, metric: Of the task.
         backbone: What was fine-tuned.
-        train_rows: Training rows of each run.
+        train_rows, test_rows: Rows of each run.
         guess_score: What a failed run counts.
         is_seen: Whether a method had learned from this task or a relative; such tasks are
             left out of the headline tests.
@@ -94,6 +100,7 @@ class TaskResult:
     metric: Metric
     backbone: str
     train_rows: int
+    test_rows: int
     guess_score: float
     is_seen: bool
     seeds: tuple[int, ...]
@@ -141,20 +148,35 @@ def _task_result(
         for method, choice in task.choices.items()
     }
     base = results[reference].score
+    regrets = _regrets(list(results.values()))
     return TaskResult(
         task=task.name,
         kind=task.kind,
         metric=task.metric,
         backbone=task.backbone,
         train_rows=task.rows.train,
+        test_rows=task.rows.test,
         guess_score=task.guess_score,
         is_seen=task.is_seen,
         seeds=tuple(seeds),
         results=tuple(
-            dataclasses.replace(result, difference_points=POINTS * (result.score - base))
-            for result in results.values()
+            dataclasses.replace(
+                result,
+                difference_points=POINTS * (result.score - base),
+                regret_points=regret,
+            )
+            for result, regret in zip(results.values(), regrets, strict=True)
         ),
     )
+
+
+def _regrets(results: Sequence[MethodResult]) -> list[float]:
+    """Return the regret of every method, in points."""
+    # (methods, 2): mean over the seeds on either half
+    halves = np.array([np.mean([r.score_halves for r in one.runs], axis=0) for one in results])
+    best = halves.argmax(axis=0)
+    lost = [halves[best[picked], scored] - halves[:, scored] for picked, scored in ((0, 1), (1, 0))]
+    return [float(POINTS * value) for value in np.mean(lost, axis=0)]
 
 
 def _method_result(
@@ -171,6 +193,7 @@ def _method_result(
         score=statistics.fmean(scores),
         spread=statistics.stdev(scores) if len(scores) > 1 else np.nan,
         difference_points=np.nan,
+        regret_points=np.nan,
         seconds=statistics.fmean(seconds) if seconds else np.nan,
         failures=len(runs) - len(seconds),
         runs=tuple(runs),
@@ -184,6 +207,7 @@ def _seed_result(task: PlannedTask, trace: Trace) -> SeedResult:
         status=trace.status,
         reason=trace.reason,
         score=score_of(trace, task.guess_score),
+        score_halves=halves_of(trace, task.guess_score),
         seconds=seconds_of(trace, task.rows),
         peak_memory_mib=trace.costs.peak_memory_mib,
     )

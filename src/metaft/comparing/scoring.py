@@ -55,6 +55,14 @@ def score_of(trace: Trace, guess: float) -> float:
     return trace.test[trace.metric] if trace.status == "ok" else guess
 
 
+def halves_of(trace: Trace, guess: float) -> tuple[float, float]:
+    """Return the same score on the two fixed halves of the test rows."""
+    if trace.status != "ok":
+        return guess, guess
+    first, second = trace.curve[trace.best_epoch - 1].test_halves
+    return first, second
+
+
 def seconds_of(trace: Trace, rows: RowCounts) -> float:
     """Return the wall seconds that the run takes a user by itself; NaN where it failed."""
     return cumulative_seconds(trace, rows)[-1] if trace.status == "ok" else math.nan

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from metaft.comparing.judging import MARGIN_POINTS, Judgement
 from metaft.comparing.report import Report
 from metaft.comparing.results import POINTS, MethodResult, TaskResult
+from metaft.comparing.standing import Standing
 from metaft.recipes import PLAIN, Recipe
-from metaft.significance import Interval
+from metaft.significance import Interval, Verdict
 
 SEEN_MARK = "*"
 """Behind the name of a task that a method had learned from."""
@@ -24,11 +25,13 @@ class Table:
     """A table of texts.
 
     Attributes:
+        name: One word or two, for whoever looks for it.
         title: What it shows.
         columns: Headings; the first column names the row.
         rows: One text per column in each.
     """
 
+    name: str
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -38,15 +41,16 @@ def report_tables(report: Report) -> list[Table]:
     """Return every table of a report that has rows, the scores first."""
     known = "all tasks, those that the prior learned from included"
     tables = [
+        _standings(report),
         _scores(report),
         _seconds(report),
-        _judgements("Differences and tests", report.judgements),
-        _judgements(f"The same over {known}", report.judgements_with_seen),
+        _judgements("tests", "Differences and tests", report.judgements),
+        _judgements("tests-with-seen", f"The same over {known}", report.judgements_with_seen),
         _ranks(report),
         _predictions(report),
         _recipes(report),
         _notes(report),
-        Table("Left out", ("task", "why"), tuple(report.left_out.items())),
+        Table("left-out", "Left out", ("task", "why"), tuple(report.left_out.items())),
     ]
     return [_without_empty_columns(table) for table in tables if table.rows]
 
@@ -54,9 +58,40 @@ def report_tables(report: Report) -> list[Table]:
 def _without_empty_columns(table: Table) -> Table:
     kept = [at for at, cells in enumerate(zip(*table.rows, strict=True)) if {*cells} != {_UNKNOWN}]
     return Table(
+        name=table.name,
         title=table.title,
         columns=tuple(table.columns[at] for at in kept),
         rows=tuple(tuple(row[at] for at in kept) for row in table.rows),
+    )
+
+
+def _standings(report: Report) -> Table:
+    columns = (
+        "method",
+        "mean score, points",
+        f"less {report.reference}, points",
+        "regret, points",
+        "seconds of a run",
+        f"times {report.reference}",
+        "peak memory, MiB",
+        "failed runs",
+    )
+    judged = {judgement.method: judgement for judgement in report.judgements}
+    rows = tuple(_standing_row(one, judged.get(one.method)) for one in report.standings)
+    title = f"Methods over {_counted(len(report.unseen), 'dataset')} of the headline"
+    return Table("methods", title, columns, rows if report.unseen else ())
+
+
+def _standing_row(standing: Standing, judgement: Judgement | None) -> tuple[str, ...]:
+    return (
+        standing.method,
+        _number(standing.mean_points),
+        _number(judgement.points.mean_difference, sign=True) if judgement else _UNKNOWN,
+        _number(standing.regret_points) + _bounds(standing.regret_interval),
+        _number(standing.seconds),
+        _number(judgement.time.ratio, digits=2) if judgement else _UNKNOWN,
+        _number(standing.peak_memory_mib, digits=0),
+        f"{standing.failures} of {standing.runs}",
     )
 
 
@@ -69,7 +104,7 @@ def _scores(report: Report) -> Table:
         *(f"{method} - {report.reference}" for method in others),
     )
     rows = tuple(_score_row(task, report.methods, others) for task in report.tasks)
-    return Table("Test scores in points, mean and deviation over seeds", columns, rows)
+    return Table("scores", "Test scores in points, mean and deviation over seeds", columns, rows)
 
 
 def _score_row(task: TaskResult, methods: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
@@ -93,16 +128,18 @@ def _seconds(report: Report) -> Table:
         (_name(task), *(_number(task.of(method).seconds) for method in report.methods))
         for task in report.tasks
     )
-    return Table("Wall seconds of a run, mean over seeds", ("task", *report.methods), rows)
+    return Table(
+        "seconds", "Wall seconds of a run, mean over seeds", ("task", *report.methods), rows
+    )
 
 
-def _judgements(title: str, judgements: Sequence[Judgement]) -> Table:
+def _judgements(name: str, title: str, judgements: Sequence[Judgement]) -> Table:
     if not judgements:
-        return Table(title, (), ())
+        return Table(name, title, (), ())
     measured = [_measures(judgement) for judgement in judgements]
     columns = ("", *(f"{judgement.method} - {judgement.reference}" for judgement in judgements))
-    rows = tuple((name, *(measures[name] for measures in measured)) for name in measured[0])
-    return Table(title, columns, rows)
+    rows = tuple((what, *(measures[what] for measures in measured)) for what in measured[0])
+    return Table(name, title, columns, rows)
 
 
 def _measures(judgement: Judgement) -> dict[str, str]:
@@ -113,9 +150,10 @@ def _measures(judgement: Judgement) -> dict[str, str]:
         "datasets": str(points.pairs),
         "mean difference, points": _number(points.mean_difference, sign=True)
         + _within(points.mean_interval, "bootstrap"),
-        "paired t-test": _p_value(points.t_test.p_value, judgement.t_test_holm),
-        "Wilcoxon signed-rank": _p_value(points.wilcoxon.p_value, judgement.wilcoxon_holm),
+        "paired t-test": _p_value("t", points.t_test, judgement.t_test_holm),
+        "Wilcoxon signed-rank": _p_value("W+", points.wilcoxon, judgement.wilcoxon_holm),
         "effect size d_z": _number(points.effect_size, sign=True, digits=2),
+        "found four times in five, points": _number(judgement.detectable_points),
         "datasets to show that effect": str(judgement.pairs_needed or _UNKNOWN),
         "Hodges-Lehmann shift, points": _number(points.shift, sign=True)
         + _within(points.shift_interval),
@@ -124,21 +162,22 @@ def _measures(judgement: Judgement) -> dict[str, str]:
         + f" (t p = {_chance(shown.t_test.p_value)}, "
         f"Wilcoxon p = {_chance(shown.wilcoxon.p_value)})",
         "time ratio": _number(time.ratio, digits=2) + _within(time.interval, digits=2),
-        "Wilcoxon on time": _p_value(time.wilcoxon.p_value, time.wilcoxon_holm),
+        "Wilcoxon on time": _p_value("W+", time.wilcoxon, time.wilcoxon_holm),
     }
 
 
 def _ranks(report: Report) -> Table:
     ranks = report.ranks
     if ranks is None:
-        return Table("", (), ())
+        return Table("ranks", "", (), ())
     in_order = sorted(zip(ranks.mean_ranks, report.methods, strict=True), key=lambda pair: pair[0])
     rows = (
         *((method, _number(rank, digits=2)) for rank, method in in_order),
         ("critical difference (Nemenyi)", _number(ranks.critical_difference, digits=2)),
-        ("Friedman's test", f"p = {_chance(ranks.friedman.p_value)}"),
+        ("Friedman's test", _tested("chi-square", ranks.friedman)),
+        ("Iman and Davenport's test", _tested("F", ranks.iman_davenport)),
     )
-    return Table("Mean ranks of the scores, 1 is best", ("method", "mean rank"), rows)
+    return Table("ranks", "Mean ranks of the scores, 1 is best", ("method", "mean rank"), rows)
 
 
 def _predictions(report: Report) -> Table:
@@ -153,12 +192,14 @@ def _predictions(report: Report) -> Table:
         )
         for check in report.predictions
     )
-    return Table("Predicted and reached", columns, rows)
+    return Table("predictions", "Predicted and reached", columns, rows)
 
 
 def _recipes(report: Report) -> Table:
     rows = [row for method in report.methods for row in _recipe_rows(report.tasks, method)]
-    return Table("Recipes", ("method", "task", "recipe", "predicted", "reached"), tuple(rows))
+    return Table(
+        "recipes", "Recipes", ("method", "task", "recipe", "predicted", "reached"), tuple(rows)
+    )
 
 
 def _recipe_rows(tasks: Sequence[TaskResult], method: str) -> Iterable[tuple[str, ...]]:
@@ -183,7 +224,7 @@ def _notes(report: Report) -> Table:
         (method, _ALL_TASKS if len(names) == len(report.tasks) else ", ".join(names), note)
         for (method, note), names in tasks_of.items()
     )
-    return Table("What the prior had to do without", ("method", "task", "why"), rows)
+    return Table("notes", "What the prior had to do without", ("method", "task", "why"), rows)
 
 
 def _recipe(recipe: Recipe) -> str:
@@ -215,19 +256,37 @@ def _name(task: TaskResult) -> str:
 def _number(value: float, *, sign: bool = False, digits: int = 1) -> str:
     if math.isnan(value):
         return _UNKNOWN
-    return f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+    rounded = round(value, digits) + 0.0  # no -0.0
+    return f"{rounded:+.{digits}f}" if sign else f"{rounded:.{digits}f}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def _bounds(interval: Interval) -> str:
+    if not math.isfinite(interval.low) or not math.isfinite(interval.high):
+        return ""
+    return f" ({_number(interval.low)} to {_number(interval.high)})"
 
 
 def _within(interval: Interval, name: str = "", digits: int = 1) -> str:
     label = f"{interval.level:.0%} {name}".strip()
     if not math.isfinite(interval.low) or not math.isfinite(interval.high):
         return f" ({label}: no bounds)"
-    return f" ({label}: {interval.low:.{digits}f} to {interval.high:.{digits}f})"
+    low, high = (_number(bound, digits=digits) for bound in (interval.low, interval.high))
+    return f" ({label}: {low} to {high})"
 
 
-def _p_value(raw: float, corrected: float) -> str:
-    return f"p = {_chance(raw)}, Holm {_chance(corrected)}"
+def _p_value(letter: str, test: Verdict, corrected: float) -> str:
+    return f"{_tested(letter, test)}, Holm {_chance(corrected)}"
+
+
+def _tested(letter: str, test: Verdict) -> str:
+    statistic = "" if math.isnan(test.statistic) else f"{letter} = {test.statistic:.4g}, "
+    return f"{statistic}p = {_chance(test.p_value)}"
 
 
 def _chance(p_value: float) -> str:
-    return "<.001" if p_value < 0.001 else f"{p_value:.3f}"
+    """Write a p-value out, however small; 0 is that of an infinite statistic."""
+    return f"{p_value:.1e}" if 0 < p_value < 0.001 else f"{p_value:.3f}"
