@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from metaft.errors import StoreError
 from metaft.files import user_data_folder
+from metaft.traces.claims import Claim
 from metaft.traces.store import TraceStore, default_store_url
 from metaft.traces.trace import Trace
 
@@ -182,6 +183,24 @@ def test_read_only_store_is_read_but_not_written(
         read_only.add(make_trace("b"))
 
 
+def test_a_full_disk_is_named_and_loses_nothing(
+    store: TraceStore, make_trace: TraceFactory
+) -> None:
+    def limit_pages(pages: int) -> None:
+        with store._engine.connect() as connection:  # The pool hands out the same one again.
+            connection.execute(sa.text(f"PRAGMA max_page_count = {pages}"))
+
+    limit_pages(20)
+    stored: set[str] = set()
+    with pytest.raises(StoreError, match=r"disk is full\. Free some space and call again"):
+        _fill(store, make_trace, stored)
+    assert store.ids() == stored != set()
+    limit_pages(1000)
+    late = store.claims.take(f"{len(stored)}", "another") or Claim(f"{len(stored)}", "owner", 1)
+    assert store.add(make_trace(late.trace_id), late)
+    _check_integrity(store.url)
+
+
 def test_parquet_goes_into_another_store_once(
     any_store: TraceStore, tmp_path: Path, make_trace: TraceFactory
 ) -> None:
@@ -192,6 +211,13 @@ def test_parquet_goes_into_another_store_once(
     assert other.import_file(tmp_path / "traces.parquet") == 2
     assert other.import_file(tmp_path / "traces.parquet") == 0
     assert other.traces() == any_store.traces() == traces
+
+
+def _fill(store: TraceStore, make_trace: TraceFactory, stored: set[str]) -> None:
+    for number in range(1000):
+        claim = store.claims.take(f"{number}", "owner")
+        assert store.add(make_trace(f"{number}"), claim)
+        stored.add(f"{number}")
 
 
 def _check_integrity(url: str) -> None:
