@@ -102,6 +102,7 @@ def test_the_death_of_an_owner_is_counted_once(any_store: TraceStore) -> None:
         assert any_store.claims.take("a", f"{attempt}") == Claim("a", f"{attempt}", attempt)
         assert any_store.claims.expire(f"{attempt}") == ["a"]
         assert any_store.claims.expire(f"{attempt}") == []
+        assert any_store.claims.losses({"a", "b"}) == {"a": attempt}
 
 
 def test_runs_recorded_anew_begin_with_the_first_attempt(

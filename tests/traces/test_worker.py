@@ -264,12 +264,17 @@ def test_groups_in_which_nobody_works_come_first(
     job: JobFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Then a worker helps where others work, and waits for what it cannot have."""
+    """Then a worker helps where others work, and waits for what it cannot have.
+
+    What a worker died of comes last in its group.
+    """
     keys = list(recorded[0].runs)
     run = recorded[0].runs[keys[0]]
     others = dataclasses.replace(recorded[0], runs={"a1": run, "a2": run})
     nobodys = dataclasses.replace(recorded[0], runs={"b1": run, "b2": run})
     taken = store.claims.take("a1", "other")
+    store.claims.take("b1", "dead")
+    store.claims.expire("dead")
     order: list[str] = []
     trace = recorded[1][0]
 
@@ -286,7 +291,7 @@ def test_groups_in_which_nobody_works_come_first(
     monkeypatch.setattr(bench.Bench, "record", lambda *_: trace)
     monkeypatch.setattr(worker.time, "sleep", wait)
     record_runs([others, nobodys], job(store), "me")
-    assert order == ["b1", "b2", "a2", "waiting", "a1"]
+    assert order == ["b2", "b1", "a2", "waiting", "a1"]
 
 
 def test_looks_answer_with_facts(facts: tuple[TaskFacts, BackboneFacts]) -> None:

@@ -109,14 +109,20 @@ class Claims:
 
     def owners(self, among: Collection[str]) -> dict[str, str]:
         """Return key -> owner of those runs that are claimed now."""
-        columns = sa.select(CLAIMS.c.trace_id, CLAIMS.c.owner).where(
-            CLAIMS.c.expires_at > self._now
-        )
-        found: dict[str, str] = {}
+        held = sa.select(CLAIMS.c.trace_id, CLAIMS.c.owner).where(CLAIMS.c.expires_at > self._now)
+        return self._pairs(held, among)
+
+    def losses(self, among: Collection[str]) -> dict[str, int]:
+        """Return key -> how many workers were lost over it, of those runs that are not claimed."""
+        lost = sa.select(CLAIMS.c.trace_id, CLAIMS.c.attempt)
+        return self._pairs(lost.where(CLAIMS.c.expires_at <= self._now), among)
+
+    def _pairs(self, query: sa.Select[Any], among: Collection[str]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
         with readable_errors(self._engine), self._engine.connect() as connection:
             for chunk in chunks(sorted(among)):
-                rows = connection.execute(columns.where(CLAIMS.c.trace_id.in_(chunk)))
-                found.update((row.trace_id, row.owner) for row in rows)
+                rows = connection.execute(query.where(CLAIMS.c.trace_id.in_(chunk)))
+                found.update((key, value) for key, value in rows)
         return found
 
     def settle(self, connection: sa.Connection, claim: Claim) -> bool:

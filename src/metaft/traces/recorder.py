@@ -292,8 +292,9 @@ class _Crew:
                 self.watch.look()
         finally:
             self.pool.stop()
-            with contextlib.suppress(StoreError):  # They expire by themselves.
+            with contextlib.suppress(StoreError):  # Then claims expire by themselves.
                 self.claims.give_back_all(self.watch.owners)
+                self.watch.look()
 
     def _engage(self) -> None:
         owner = new_owner()

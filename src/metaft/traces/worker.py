@@ -138,12 +138,17 @@ class _Shift:
         return False
 
     def _look(self, group: RunGroup) -> tuple[list[str], set[str]]:
-        """Return the keys of a group's runs that nobody makes, and of those that someone does."""
+        """Return the keys of a group's runs that nobody makes, and of those that someone does.
+
+        Runs that workers were lost over come last: when machines are killed again and again,
+        it is not always the same run that is hit.
+        """
         # Claims first: a run that is stored in between then counts as stored, not as free.
         claimed = set(self.store.claims.owners(group.runs))
         stored = self.store.ids(group.runs)
         free = [key for key in group.runs if key not in claimed and key not in stored]
-        return free, claimed - stored
+        losses = self.store.claims.losses(free)
+        return sorted(free, key=lambda key: losses.get(key, 0)), claimed - stored
 
     def _record(self, group: RunGroup, claim: Claim | None) -> bool:
         """Make a claimed run and what else nobody makes of its group; False without a claim."""
