@@ -15,6 +15,9 @@ bash scripts/setup.sh
 readonly store=${STORE:-sqlite:///$PWD/runs/recorded.db} out=${OUT:-priors/recorded}
 readonly options=("$@")
 mkdir -p runs
+if [ -f "$out/traces.parquet" ]; then # what others have recorded before
+    .venv/bin/metaft traces import "$out/traces.parquet" --store "$store"
+fi
 
 # Training sets of at least 512 rows, shortest texts first; no target, and nothing that shares
 # texts with one.
