@@ -21,7 +21,7 @@ from metaft.finetuning.curve import best_epoch_of, epochs_to_share
 from metaft.finetuning.device import Compute, Device, resolve_compute
 from metaft.finetuning.feed import Feed, open_feed
 from metaft.finetuning.head import fit_probe_head
-from metaft.finetuning.memory import reset_peak_memory
+from metaft.finetuning.memory import is_out_of_memory, reset_peak_memory
 from metaft.finetuning.metrics import score_classes, score_values
 from metaft.finetuning.model import Classifier, restore_state, trained_state
 from metaft.finetuning.outcome import Costs, EpochRecord, Outcome, Scores, Status
@@ -123,7 +123,7 @@ class _Run:
         except _DivergedError as error:
             status, reason = "diverged", str(error)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             status, reason = "out_of_memory", str(error).splitlines()[0]
         if self.best_epoch:
@@ -302,10 +302,3 @@ def _rescale_head(head: nn.Linear, mean: float, deviation: float) -> None:
     """Fold the scaling of a regression's targets into the head."""
     head.weight *= deviation
     head.bias.copy_(head.bias * deviation + mean)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    # The CPU allocator raises a plain RuntimeError.
-    return "can't allocate memory" in str(error) or "out of memory" in str(error)

@@ -1,4 +1,4 @@
-"""Peak memory of one run, also in a process that has done others before."""
+"""Peak memory of one run, also in a process that has done others before, and want of memory."""
 
 from __future__ import annotations
 
@@ -36,3 +36,11 @@ def peak_memory_mib(device: str) -> float:
         pass
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / _MIB if sys.platform == "darwin" else peak / 1024
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error means that memory ran out, on a GPU or on the CPU."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # The CPU allocator raises a plain RuntimeError.
+    return "can't allocate memory" in str(error) or "out of memory" in str(error)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from metaft.backbones.backbone import Backbone
 from metaft.finetuning.device import Device, resolve_compute
 from metaft.finetuning.loop import fine_tune
+from metaft.finetuning.memory import is_out_of_memory
 from metaft.finetuning.outcome import Costs, Outcome, Status
 from metaft.finetuning.prefix_cache import PrefixCache
 from metaft.recipes import Recipe
@@ -70,7 +71,7 @@ class Bench:
             outcome = self._fine_tune(run.recipe)
         except Exception as error:
             _LOGGER.info("a run on %s failed", run.task, exc_info=True)
-            status: Status = "out_of_memory" if isinstance(error, MemoryError) else "failed"
+            status: Status = "out_of_memory" if is_out_of_memory(error) else "failed"
             costs = _costs(time.perf_counter() - wall, time.process_time() - cpu)
             outcome = _ended_early(status, f"{type(error).__name__}: {error}", costs)
         return self._trace_of(run, outcome, overhead_seconds, prefix_seconds)
