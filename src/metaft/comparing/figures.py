@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 4.4  # inches; wider ones are hard to read on a phone
 _ROW = 0.21  # inches of height per dataset
-_RANKED_LETTERS = 17  # of a method's name in the rank diagram
+_RANKED_LETTERS = 15  # of a method's name in the rank diagram
 _RANK_MARGIN = 0.8  # room for the names on either side, as a share of the axis
 _RANK_ROW = 0.24  # inches of height per method or bar of a rank diagram
 _REGRET_HEIGHT = 3.2  # inches

@@ -146,7 +146,7 @@ def _notice_of_size(datasets: int) -> str:
     return (
         f"{datasets} dataset{'s' * (datasets != 1)} cannot show a difference: Wilcoxon's test "
         f"gets no lower than {floor} with so few, and needs {fewest_pairs()} to reach .05. "
-        "Read the tests below as a description only."
+        "Read the tests as a description only."
     )
 
 
