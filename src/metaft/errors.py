@@ -45,6 +45,10 @@ class StoreError(UserError):
     """A trace store cannot be opened, read or written."""
 
 
+class MappingError(UserError):
+    """A mapping of somebody else's runs is wrong, or does not fit their table."""
+
+
 class PackError(UserError):
     """A pack of runs cannot be written, read or trusted."""
 

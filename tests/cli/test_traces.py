@@ -60,3 +60,54 @@ def test_a_file_that_is_not_there_is_named(store_url: str, tmp_path: Path) -> No
     result = _traces("import", "--store", store_url, tmp_path / "no.parquet")
     assert result.exit_code == 2
     assert "no.parquet cannot be read" in result.stderr
+
+
+_MAPPING = """
+source: a friend
+task: reviews
+kind: classification
+metric: accuracy
+train_rows: 500
+recipe:
+  learning_rate: {column: lr}
+  epochs: 3
+  batch_size: 16
+  schedule: linear
+  warmup_fraction: 0
+scores: {test: {column: acc}}
+"""
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> tuple[Path, Path]:
+    """Return somebody else's table of two runs, and its mapping."""
+    table, mapping = tmp_path / "runs.csv", tmp_path / "runs.yaml"
+    table.write_text("lr,acc\n1e-4,0.8\n2e-4,\n")
+    mapping.write_text(_MAPPING)
+    return table, mapping
+
+
+def test_other_runs_are_imported_once(tmp_path: Path, outside: tuple[Path, Path]) -> None:
+    store = f"sqlite:///{tmp_path / 'new.db'}"
+    told = ("--store", store, outside[0], "--mapping", outside[1], "--backbone", "big")
+    result = _traces("import", *told)
+    assert result.stdout == "2 new traces stored\n"
+    assert "1 of 2 runs count as failed" in result.stderr
+    assert _traces("import", *told).stdout == "0 new traces stored\n"
+    assert "1 ok, 1 failed" in " ".join(_traces("summary", "--store", store).stdout.split())
+
+
+def test_a_wrong_row_leaves_no_store_behind(tmp_path: Path, outside: tuple[Path, Path]) -> None:
+    outside[0].write_text("lr,acc\n1e-4,0.8\n7,0.9\n")
+    store = f"sqlite:///{tmp_path / 'new.db'}"
+    told = ("--store", store, outside[0], "--mapping", outside[1], "--backbone", "big")
+    result = _traces("import", *told)
+    assert result.exit_code == 2
+    assert "row 2 of runs.csv: learning_rate is 7" in result.stderr
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_a_backbone_without_a_mapping_is_refused(store_url: str, tmp_path: Path) -> None:
+    result = _traces("import", "--store", store_url, tmp_path / "a.parquet", "--backbone", "big")
+    assert result.exit_code == 2
+    assert "there is no --mapping" in result.stderr

@@ -17,9 +17,11 @@ from metaft.cli.options import (
     tasks_option,
 )
 from metaft.cli.output import print_answer, print_notice, progress_bar
+from metaft.errors import MappingError
 
 if TYPE_CHECKING:
     from metaft.traces.store import TraceStore
+    from metaft.traces.trace import Trace
 
 
 @click.group("traces")
@@ -66,16 +68,37 @@ def export(*, store: str | None, out: Path, output_format: str) -> None:
 @command.command("import")
 @store_option
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--mapping",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="MAPPING.yaml",
+    help="FILE is a table of runs that metaft did not make (CSV, TSV, JSON lines, Parquet); "
+    "this says what its columns mean.",
+)
+@click.option(
+    "--backbone",
+    metavar="ID",
+    help="With --mapping: the backbone of every run, in place of the mapping's.",
+)
 @format_option
-def import_command(*, store: str | None, file: Path, output_format: str) -> None:
+def import_command(
+    *,
+    store: str | None,
+    file: Path,
+    mapping: Path | None,
+    backbone: str | None,
+    output_format: str,
+) -> None:
     """Store the traces of FILE: an export (Parquet), or what a pack's runs left (JSON lines).
 
-    Those that are stored already stay as they are.
+    With --mapping, FILE is somebody else's table. Traces that are stored already stay as they
+    are.
     """
     from metaft.traces.store import TraceStore, default_store_url
 
+    outside = _read_outside(file, mapping, backbone)
     trace_store = TraceStore(store or default_store_url())
-    count = trace_store.import_file(file)
+    count = trace_store.import_file(file) if outside is None else trace_store.add_all(outside)
     answer = {"store": trace_store.url, "file": str(file), "new_traces": count}
     print_answer(answer, output_format, lambda a: f"{a['new_traces']} new traces stored")
 
@@ -130,6 +153,25 @@ def pack(
         print_notice(f"Left out {name}: {problem}")
     answer = {"out": str(out), "store": trace_store.url, **dataclasses.asdict(packed)}
     print_answer(answer, output_format, _render_pack)
+
+
+def _read_outside(file: Path, mapping: Path | None, backbone: str | None) -> list[Trace] | None:
+    """Read somebody else's table, before any store is touched; None where FILE is metaft's own."""
+    from metaft.traces.mapping import OutsideMapping
+    from metaft.traces.outside import read_outside
+
+    if mapping is not None:
+        traces = read_outside(file, OutsideMapping.load(mapping), backbone=backbone)
+        failed = sum(trace.status != "ok" for trace in traces)
+        if failed:
+            print_notice(f"{failed} of {len(traces)} runs count as failed.")
+        return traces
+    if backbone is not None:
+        raise MappingError(
+            "--backbone is for runs that metaft did not make, and there is no --mapping",
+            "Take it out, or add --mapping",
+        )
+    return None
 
 
 def _open(url: str | None) -> TraceStore:

@@ -68,15 +68,19 @@ def read_path(path: Path) -> RawDataset:
 
 def _read_tables(path: Path) -> dict[str, pa.Table]:
     if path.is_file():
-        return {"train": _read_file(path)}
+        return {"train": read_table(path)}
     if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
         return _read_saved(path)
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in _READERS)
     return _read_split_files(path, files) if files else _read_image_folders(path)
 
 
-def _read_file(path: Path) -> pa.Table:
-    """Read one data file of any size but 0."""
+def read_table(path: Path) -> pa.Table:
+    """Read one data file of any size but 0: CSV, TSV, JSON lines or Parquet.
+
+    Raises:
+        TaskError: If it is none of these, empty, or cannot be read.
+    """
     suffix = path.suffix.lower()
     if suffix in _UNSAFE_SUFFIXES:
         raise TaskError(
@@ -176,12 +180,12 @@ _READERS: dict[str, Callable[[Path], pa.Table]] = {
 def _read_split_files(folder: Path, files: list[Path]) -> dict[str, pa.Table]:
     """Read `train.csv`, `test-00000-of-00002.parquet` and the like; one lone file is train."""
     if len(files) == 1:
-        return {"train": _read_file(files[0])}
+        return {"train": read_table(files[0])}
     parts: dict[str, list[pa.Table]] = defaultdict(list)
     for file in files:
         split = split_named(file.stem)
         if split is not None:
-            parts[split].append(_read_file(file))
+            parts[split].append(read_table(file))
     if not parts:
         raise TaskError(
             f"the folder {str(folder)!r} holds {len(files)} data files, none of them named "

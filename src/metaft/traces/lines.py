@@ -9,7 +9,10 @@ from pathlib import Path
 from metaft.errors import StoreError
 from metaft.traces.trace import Trace
 
-_CURE = "Give a file that metaft traces export or the runs of a pack have written, or a new name"
+_CURE = (
+    "Give a file that metaft traces export or the runs of a pack have written, or a new name; "
+    "a table of other runs is imported with --mapping"
+)
 _FIRST_BYTES = b'{"trace_id":"'
 
 

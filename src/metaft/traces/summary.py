@@ -88,11 +88,11 @@ class _Tally:
     def add(self, trace: Trace) -> None:
         self.tasks.add(trace.task)
         self.statuses[trace.status] += 1
-        if math.isfinite(trace.costs.wall_seconds):  # NaN where a worker died of the run.
-            self.wall_seconds += trace.costs.wall_seconds
+        # NaN where a worker died of the run, or somebody else made it.
+        self.wall_seconds += _known_sum([trace.costs.wall_seconds])
         self.overhead_seconds += trace.overhead_seconds
-        self.training_seconds += sum(record.train_seconds for record in trace.curve)
-        self.evaluation_seconds += sum(record.evaluation_seconds for record in trace.curve)
+        self.training_seconds += _known_sum(record.train_seconds for record in trace.curve)
+        self.evaluation_seconds += _known_sum(record.evaluation_seconds for record in trace.curve)
         self._add_prefix(trace)
 
     def _add_prefix(self, trace: Trace) -> None:
@@ -118,3 +118,7 @@ class _Tally:
         parts = (self.training_seconds, self.evaluation_seconds, prefix, setup)
         shares = (part / whole if whole else 0.0 for part in (*parts, self.overhead_seconds))
         return Shares(whole / count if count else math.nan, *shares)
+
+
+def _known_sum(seconds: Iterable[float]) -> float:
+    return sum(value for value in seconds if math.isfinite(value))

@@ -232,7 +232,7 @@ def _curve_columns(trace: Trace) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {
         "curve_epoch": [record.epoch for record in curve],
         "curve_train_loss": [record.train_loss for record in curve],
-        "curve_validation": [record.validation[metric] for record in curve],
+        "curve_validation": [record.validation[metric] for record in curve if record.validation],
         "curve_test": [record.test[metric] for record in curve if record.test],
         "curve_test_half_a": [record.test_halves[0] for record in curve if record.test_halves],
         "curve_test_half_b": [record.test_halves[1] for record in curve if record.test_halves],
@@ -249,15 +249,15 @@ def _curve_columns(trace: Trace) -> dict[str, list[Any]]:
 
 def _trace_from(row: dict[str, Any]) -> Trace:
     curve = _curve_from(row)
-    best = int(row["best_epoch"])
+    best = next((record for record in curve if record.epoch == row["best_epoch"]), None)
     fields = {name: _plain(row, name) for name in _PLAIN}
     recipe = {name: _plain(row, name) for name in _RECIPE}
     return Trace(
         **fields,
         recipe=Recipe.from_mapping({**recipe, "seed": fields["seed"]}),
         curve=curve,
-        validation=curve[best - 1].validation if best else {},
-        test=_best_test(row, curve[best - 1]) if best else {},
+        validation=best.validation if best else {},
+        test=_best_test(row, best) if best else {},
         costs=Costs(**{name: _plain(row, name) for name in _COSTS}),
         precision=row[_RESOLVED_PRECISION],
         environment=Environment(**{name: _plain(row, name) for name in _ENVIRONMENT}),
@@ -304,7 +304,8 @@ def _list(cell: Any) -> list[Any]:
     """Return a list cell; a metric that a run does not know is a missing cell."""
     if cell is None or isinstance(cell, float):
         return []
-    return [value.item() if hasattr(value, "item") else value for value in cell]
+    values = [value.item() if hasattr(value, "item") else value for value in cell]
+    return [math.nan if value is None else value for value in values]  # as Parquet keeps NaN
 
 
 def _plain(row: dict[str, Any], name: str) -> Any:

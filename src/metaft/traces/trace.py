@@ -96,7 +96,8 @@ class Trace:
         seed: Seed of the run and of the choice of rows.
         status: `ok`, or how the run ended early.
         reason: Why, where it is not `ok`.
-        curve: One record per finished epoch, with test scores.
+        curve: One record per finished epoch, with test scores; of a run that metaft did not
+            make, one per epoch after which its scores are known.
         best_epoch: Epoch of the best validation score; 0 where no epoch finished.
         validation: Metric -> score after the best epoch; empty where there is none.
         test: Metric -> score after the best epoch; empty where there is none.
