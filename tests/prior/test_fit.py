@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import math
 import time
 from pathlib import Path
 
@@ -11,10 +13,13 @@ from torch import nn
 
 from metaft.backbones.load import load_backbone
 from metaft.errors import PriorError
+from metaft.finetuning.outcome import Costs
 from metaft.prior import fit as fit_module
 from metaft.prior.ask import suggest_for
+from metaft.prior.choice import Limits
 from metaft.prior.fit import fit_prior, write_prior
 from metaft.prior.prior import Prior
+from metaft.prior.suggest import suggest
 from metaft.recipes import design
 from metaft.tasks.load import load_task
 from metaft.traces.bench import Bench
@@ -163,3 +168,50 @@ def test_one_prior_knows_one_modality(make_world, tmp_path: Path) -> None:
     with pytest.raises(PriorError, match="of texts and of images"):
         write_prior(mixed, world.described, tmp_path / "out", relatives=world.relatives)
     assert list(tmp_path.iterdir()) == []
+
+
+def _from_outside(trace: Trace) -> Trace:
+    """Return a trace as if somebody else had made it, and told no costs."""
+    unknown = {"train_seconds": math.nan, "evaluation_seconds": math.nan}
+    return dataclasses.replace(
+        trace,
+        task_fingerprint=f"outside:a friend: {trace.task}",
+        curve=tuple(dataclasses.replace(r, test_halves=(), **unknown) for r in trace.curve),
+        costs=Costs(math.nan, math.nan, None, math.nan),
+    )
+
+
+@pytest.fixture(scope="module")
+def outside(make_world, tmp_path_factory) -> Prior:
+    """Return a prior of tasks that nothing here could load."""
+    traces = [_from_outside(trace) for trace in make_world(4, recipes=6, epochs=2).traces]
+    return fit_prior(traces, tmp_path_factory.mktemp("outside") / "prior")
+
+
+def test_runs_from_elsewhere_need_neither_rows_nor_backbone(outside: Prior) -> None:
+    (first, *_) = outside.fitted.described
+    known = {name: value for name, value in first.values.items() if not math.isnan(value)}
+    assert known == {
+        "log2_train_rows": math.log2(512),
+        "is_regression": 0.0,
+        "is_pair": 0.0,
+        "is_image": 0.0,
+    }
+    assert outside.manifest["validation"]["tasks"] == 4
+    assert outside.manifest["validation"]["methods"]["best-average"]["regret"] >= 0
+
+
+def test_costs_that_no_trace_tells_are_said_to_be_unknown(outside: Prior) -> None:
+    row = outside.fitted.described[0]
+    fallback = suggest(outside, row).fallback
+    assert fallback is not None
+    assert "no trace tells what a run takes of time and memory: 0 is unknown" in fallback
+    for told in ({"goal": "cost"}, {"limits": Limits(60)}, {"limits": Limits(None, 1024)}):
+        with pytest.raises(PriorError, match="no trace of this prior tells"):
+            suggest(outside, row, **told)
+
+
+def test_a_task_is_recorded_here_or_elsewhere(make_world, tmp_path: Path) -> None:
+    traces = make_world(2, recipes=4, epochs=2).traces
+    with pytest.raises(PriorError, match="a name of its own"):
+        fit_prior([_from_outside(traces[0]), *traces[1:]], tmp_path / "out")

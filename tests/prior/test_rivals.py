@@ -92,3 +92,9 @@ def test_learned_beats_best_average_where_features_tell(telling, silent) -> None
     told, shuffled = gain(telling), gain(silent)
     assert told.mean() > 2 * told.std(ddof=1) / np.sqrt(len(told))
     assert abs(shuffled.mean()) < 0.5
+
+
+def test_random_search_needs_validation_scores(telling, left) -> None:
+    unknown = np.full_like(telling.table.validation, np.nan)
+    table = dataclasses.replace(telling.table, validation=unknown)
+    assert METHODS["random-4"](table, left) is None

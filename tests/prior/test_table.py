@@ -123,3 +123,22 @@ def test_an_undefined_correlation_counts_as_none(make_world) -> None:
 def test_too_few_traces(make_world) -> None:
     with pytest.raises(PriorError, match="too few to learn from"):
         tabulate(make_world(3, recipes=1).traces)
+
+
+def test_a_budget_in_a_gap_of_the_curve_is_unknown(make_world) -> None:
+    traces = make_world(1, recipes=4, epochs=3).traces
+    gap = dataclasses.replace(traces[0], curve=traces[0].curve[2:], best_epoch=3)
+    table = tabulate([gap, *traces[1:]])
+    cells = [gap.recipe.truncated(epochs) for epochs in (1, 2, 3)]
+    columns = [table.space.cells.index(cell) for cell in cells]
+    assert np.isfinite(table.test[0, columns]).tolist() == [False, False, True]
+    assert table.failed[0, columns[2]] == 0
+
+
+def test_without_halves_both_are_all_test_rows(make_world) -> None:
+    traces = make_world(1, recipes=4).traces
+    curve = tuple(dataclasses.replace(record, test_halves=()) for record in traces[0].curve)
+    table = tabulate([dataclasses.replace(traces[0], curve=curve), *traces[1:]])
+    column = table.space.cells.index(PLAIN)
+    halves = (table.half_a[0, column], table.half_b[0, column])
+    assert halves == (table.test[0, column],) * 2

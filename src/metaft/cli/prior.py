@@ -97,6 +97,7 @@ def fit(
     every task is left out in turn to find out what the prior is worth.
     """
     from metaft.prior.fit import fit_prior
+    from metaft.traces.outside import is_outside
 
     traces = _select(_read_traces(store, traces_file), selector, backbones)
     names = [name.strip() for name in targets.split(",") if name.strip()]
@@ -107,6 +108,12 @@ def fit(
     for block in prior.manifest["left_out"]:
         print_notice(
             f"Left out {block['task']} with {block['train_rows']} rows: recipes are missing."
+        )
+    outside = [t["name"] for t in prior.manifest["tasks"] if is_outside(t["fingerprint"])]
+    if outside:
+        print_notice(
+            f"metaft has not seen the rows of {_joined(outside)}: most features are unknown, and "
+            "without scores on halves of the test rows regrets come out too large."
         )
     answer = {"folder": prior.folder, **prior.manifest.values}
     print_answer(answer, output_format, _prior_table)

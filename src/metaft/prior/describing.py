@@ -19,6 +19,7 @@ from metaft.prior.table import Block
 if TYPE_CHECKING:
     from metaft.backbones.backbone import Backbone
     from metaft.tasks.task import Task
+    from metaft.traces.trace import Trace
 
 EXTRACTION_SCHEMA = 1
 """Counts up when a feature is computed differently; features are then extracted anew."""
@@ -86,6 +87,25 @@ def describe_all(
             if on_described:
                 on_described(block)
     return described
+
+
+def describe_outside(trace: Trace) -> Described:
+    """Describe the task of a run that metaft did not make: by what its trace says alone."""
+    known = {
+        "log2_train_rows": math.log2(trace.train_rows),
+        "is_regression": float(trace.kind == "regression"),
+        "is_pair": float(trace.kind == "pair_classification"),
+        "is_image": float(trace.kind == "image_classification"),
+    }
+    return Described(
+        task=trace.task,
+        fingerprint=trace.task_fingerprint,
+        kind=trace.kind,
+        metric=trace.metric,
+        backbone=trace.backbone,
+        train_rows=trace.train_rows,
+        values={name: known.get(name, math.nan) for name in FEATURES},
+    )
 
 
 def target_blocks(targets: Iterable[str], blocks: Sequence[Block]) -> list[Block]:

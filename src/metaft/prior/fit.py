@@ -15,7 +15,7 @@ from metaft.errors import PriorError
 from metaft.features.extract import FEATURES
 from metaft.files import sha256_of, shipped_folder, written_beside
 from metaft.prior.described import Described, describe_blocks, frame_from_described
-from metaft.prior.describing import describe_all, target_blocks
+from metaft.prior.describing import describe_all, describe_outside, target_blocks
 from metaft.prior.leaving_out import calibrate_all
 from metaft.prior.manifest import (
     FEATURES_FILE,
@@ -33,6 +33,7 @@ from metaft.prior.table import Block, TraceTable, tabulate
 from metaft.prior.validate import count_validation_fits, validate
 from metaft.tasks.card import relatives_of
 from metaft.tasks.select import forbidden_in_shipped_priors
+from metaft.traces.outside import is_outside
 
 if TYPE_CHECKING:
     from metaft.traces.trace import Trace
@@ -56,7 +57,7 @@ def fit_prior(
     an unfinished meta-training.
 
     Args:
-        traces: Runs on tasks that `load_task` still finds.
+        traces: Runs on tasks that `load_task` still finds, or that metaft did not make.
         out: Folder to write; its name becomes the prior's. One that exists must hold a prior
             or an initialisation, or be empty.
         targets: Datasets whose features are shipped beside those of the training tasks, so
@@ -73,7 +74,9 @@ def fit_prior(
     _check_folder(out)
     table = tabulate(traces)
     _check_tasks(table.tasks, targets, is_shipped=is_shipped(out))
-    blocks = [*table.blocks, *target_blocks(targets, table.blocks)]
+    outside = _outside_blocks(traces)
+    own = [block for block in table.blocks if block not in outside]
+    blocks = [*own, *target_blocks(targets, own)]
     steps = _Steps(on_step, "describing tasks", len(blocks))
     described = describe_all(
         blocks,
@@ -81,6 +84,7 @@ def fit_prior(
         offline=offline,
         on_described=lambda _: steps.advance(),
     )
+    described += [describe_outside(outside[block]) for block in table.blocks if block in outside]
     relatives = {task: relatives_of(task) for task in table.tasks}
     return write_prior(
         traces,
@@ -160,6 +164,25 @@ def _check_folder(out: Path) -> None:
             f"{out} holds {foreign[0].name}, which is no part of a prior and would be lost",
             "Give --out a folder that is new, empty or a prior",
         )
+
+
+def _outside_blocks(traces: Sequence[Trace]) -> dict[Block, Trace]:
+    """Return the blocks that metaft did not record, each with one of its traces."""
+    outside: dict[Block, Trace] = {}
+    own: set[str] = set()
+    for trace in traces:
+        if is_outside(trace.task_fingerprint):
+            outside.setdefault(_block_of(trace), trace)
+        else:
+            own.add(trace.task)
+    for block in outside:
+        if block.task in own:
+            raise PriorError(
+                f"{block.task!r} was recorded by metaft, and imported from elsewhere with rows "
+                "that metaft has not seen",
+                "Give the imported task a name of its own in its mapping",
+            )
+    return outside
 
 
 def _checkpoint_name() -> str:

@@ -76,13 +76,15 @@ def random_search(trials: int) -> Chooser:
 
     def take(table: TraceTable, left: LeftOut) -> Chosen | None:
         full = full_budgets(table, left.row)
-        if len(full) < trials:
+        if len(full) < trials or np.isnan(table.validation[left.row, full]).any():
             return None
         rng = np.random.default_rng([trials, left.row])
         draws = np.array([rng.permutation(full)[:trials] for _ in range(SEARCH_DRAWS)])
         best = table.validation[left.row][draws].argmax(1)
-        seconds = np.nanmean(table.run_seconds[left.row][full]) * trials
-        return Chosen(draws[np.arange(len(draws)), best], float(seconds))
+        seconds = table.run_seconds[left.row][full]
+        known = seconds[np.isfinite(seconds)]
+        mean_seconds = float(known.mean()) if len(known) else np.nan
+        return Chosen(draws[np.arange(len(draws)), best], trials * mean_seconds)
 
     return take
 

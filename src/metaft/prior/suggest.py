@@ -44,13 +44,15 @@ def suggest(
         notes: What the caller already had to fall back on.
 
     Raises:
-        PriorError: For an unknown goal, or where nothing fits the limits.
+        PriorError: For an unknown goal, where nothing fits the limits, or where no trace tells
+            the cost that is asked about.
     """
     if goal not in GOALS:
         raise PriorError(f"goal is {goal!r}; allowed are {', '.join(GOALS)}", "Correct --goal")
     models, calibration = prior.fitted.models, prior.manifest.calibration
     outlook = models.look_at(row)
     weight = calibration.weight_at(outlook.distance)
+    _check_costs_known(outlook, goal, limits)
     allowed = limits.allow(outlook)
     order = rank_cells(outlook, models.space, weight=weight, goal=goal, allowed=allowed)
     ranked = [
@@ -71,6 +73,25 @@ def suggest(
         fallback="; ".join(fallbacks) or None,
         alternatives=tuple(ranked[1:]),
     )
+
+
+def _unknown_costs(outlook: Outlook) -> list[str]:
+    """Return the costs that no trace told: their prices are 0, and so is every prediction."""
+    costs = {"time": outlook.run_seconds, "memory": outlook.peak_memory_mib}
+    return [name for name, predicted in costs.items() if not predicted.any()]
+
+
+def _check_costs_known(outlook: Outlook, goal: Goal, limits: Limits) -> None:
+    asked = {
+        "time": goal == "cost" or limits.seconds is not None,
+        "memory": limits.memory_mib is not None,
+    }
+    for name in _unknown_costs(outlook):
+        if asked[name]:
+            raise PriorError(
+                f"no trace of this prior tells what a run takes of {name}",
+                "Ask without a limit and without --goal cost, or fit to traces that tell it",
+            )
 
 
 def _predict(
@@ -101,6 +122,9 @@ def _fallbacks(
             f"{len(manifest['tasks'])} training tasks are too few for a 90 % interval, so it is "
             "the whole range"
         )
+    unknown = _unknown_costs(outlook)
+    if unknown:
+        said.append(f"no trace tells what a run takes of {' and '.join(unknown)}: 0 is unknown")
     return said
 
 

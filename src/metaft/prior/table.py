@@ -51,6 +51,8 @@ class TraceTable:
         space: Its columns.
         test, validation, half_a, half_b: Mean primary score over the seeds, in points (100
             is perfect), on the test rows, the validation rows and two halves of the test rows.
+            Where halves were not scored apart, both are all test rows: an oracle then
+            flatters itself, and every regret is too large.
         train_seconds: Time of the training steps, were the core not shared with others.
         run_seconds: The same with encoding the rows and the pass through frozen blocks.
         peak_memory_mib: Peak memory of the run.
@@ -119,9 +121,11 @@ class _Run:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         metric, curve = trace.metric, trace.curve
+        self.epochs = [record.epoch for record in curve]
         self.validation = [_points(record.validation.get(metric)) for record in curve]
         self.test = [_points(record.test.get(metric)) for record in curve]
-        self.halves = [record.test_halves or (None, None) for record in curve]
+        both = [(record.test.get(metric),) * 2 for record in curve]
+        self.halves = [r.test_halves or whole for r, whole in zip(curve, both, strict=True)]
         busy = _busy_share(trace)
         self.seconds = np.cumsum([busy * record.train_seconds for record in curve]).tolist()
         self.seconds_before = busy * (trace.prefix_seconds or 0.0)
@@ -131,10 +135,14 @@ class _Run:
         """Return the worst test score of the curve; NaN without one."""
         return min(self.test, default=math.nan)
 
+    def tells(self, epochs: int) -> bool:
+        """Say whether a budget's outcome is known: it is not in a gap of the curve."""
+        return epochs in self.epochs or epochs > max(self.epochs, default=0)
+
     def at(self, epochs: int, guess: float) -> dict[str, float]:
         """Return the measures at a budget; `guess` is the score of a run without an epoch."""
-        done = min(epochs, len(self.validation))
-        failed = self.trace.status != "ok" and (done < epochs or done == 0)
+        done = sum(epoch <= epochs for epoch in self.epochs)
+        failed = self.trace.status != "ok" and epochs not in self.epochs
         seconds = self.seconds[done - 1] if done and not failed else math.nan
         measures = {
             "train_seconds": seconds,
@@ -189,8 +197,8 @@ def _measure(recipes: Mapping[Recipe, Sequence[_Run]]) -> dict[Recipe, dict[str,
     found: dict[Recipe, list[dict[str, float]]] = defaultdict(list)
     for recipe, runs in recipes.items():
         for cell in cuts_of(recipe):
-            found[cell] += [run.at(cell.epochs, guess) for run in runs]
-    return {cell: _mean(measures) for cell, measures in found.items()}
+            found[cell] += [run.at(cell.epochs, guess) for run in runs if run.tells(cell.epochs)]
+    return {cell: _mean(measures) for cell, measures in found.items() if measures}
 
 
 def _mean(measures: Sequence[Mapping[str, float]]) -> dict[str, float]:
