@@ -157,10 +157,10 @@ def pack(
 
 def _read_outside(file: Path, mapping: Path | None, backbone: str | None) -> list[Trace] | None:
     """Read somebody else's table, before any store is touched; None where FILE is metaft's own."""
-    from metaft.traces.mapping import OutsideMapping
-    from metaft.traces.outside import read_outside
-
     if mapping is not None:
+        from metaft.traces.mapping import OutsideMapping
+        from metaft.traces.outside import read_outside
+
         traces = read_outside(file, OutsideMapping.load(mapping), backbone=backbone)
         failed = sum(trace.status != "ok" for trace in traces)
         if failed:

@@ -7,8 +7,6 @@ import dataclasses
 import math
 import multiprocessing
 import os
-import signal
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metaft.errors import PackError, RunFailedError, UserError
-from metaft.traces.engine import ONE_THREAD
+from metaft.traces.engine import ONE_THREAD, depend_on
 from metaft.traces.pack.archive import Pack
 from metaft.traces.plan import RunGroup, group_runs
 from metaft.traces.trace import PlannedRun, Trace
@@ -189,8 +187,9 @@ class Crew:
 
 def work(connection: Connection, orders: Orders) -> None:
     """Do as a crew says, until it says no more: the life of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the crew, which ends us.
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    crew = multiprocessing.parent_process()
+    if crew is not None and crew.pid is not None:
+        depend_on(crew.pid)
     try:
         shop = _Shop(orders)
     except UserError as error:
@@ -205,13 +204,6 @@ def work(connection: Connection, orders: Orders) -> None:
         for line in shop.lines(*order):
             connection.send((_TRACE, line))
         connection.send((_READY,))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 class _Shop:
