@@ -9,11 +9,10 @@ Two ways of pooling:
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,13 @@ from transformers import (
 
 from metaft.backbones.averaging import classifier_with_averaging_block
 from metaft.backbones.backbone import Backbone, Batch, Examples
+from metaft.backbones.text_blocks import (
+    find_blocks,
+    last_linear,
+    recorded,
+    replace_module,
+    skipped,
+)
 from metaft.backbones.text_files import (
     Pooling,
     fingerprint_of,
@@ -79,13 +85,13 @@ class TextBackbone(Backbone):
         self.tokenizer: Any = tokenizer
         self.pad_token_id = pad_token_id if tokenizer is None else tokenizer.pad_token_id
         self.model: Any = model
-        self._classifier_path = "" if pooling == "mean" else _last_linear(model)
+        self._classifier_path = "" if pooling == "mean" else last_linear(model)
         if pooling == "mean":
             self.width = model.config.hidden_size
         else:
             self.width = model.get_submodule(self._classifier_path).in_features  # type: ignore[assignment]
-            _replace(model, self._classifier_path, nn.Identity())
-        self._blocks_path = _blocks_path(model)
+            replace_module(model, self._classifier_path, nn.Identity())
+        self._blocks_path = find_blocks(model)
         self._is_output_known = False
         self._block_outputs: int | None = None
         self.depth = len(self.blocks())
@@ -249,7 +255,7 @@ class TextBackbone(Backbone):
     def hidden_states(self, batch: Batch, depths: Sequence[int]) -> dict[int, Tensor]:
         """Return the hidden states after some depths; see `Backbone.hidden_states`."""
         found: dict[int, Tensor] = {}
-        with _recorded(self.blocks(), depths, found):
+        with recorded(self.blocks(), depths, found):
             self._run(batch)
         return found
 
@@ -259,7 +265,7 @@ class TextBackbone(Backbone):
             return self._run(batch)
         if hidden is None:
             raise ValueError(f"start is {start}: the hidden state after that depth is needed")
-        with _skipped(self.blocks()[:start], hidden, self._outputs_of_block(batch)):
+        with skipped(self.blocks()[:start], hidden, self._outputs_of_block(batch)):
             return self._run(batch)
 
     def pool(self, hidden: Tensor, batch: Batch) -> Tensor:
@@ -290,7 +296,7 @@ class TextBackbone(Backbone):
             whole = classifier_with_averaging_block(self.model, head)
         else:
             whole = copy.deepcopy(self.model)
-            _replace(whole, self._classifier_path, copy.deepcopy(head))
+            replace_module(whole, self._classifier_path, copy.deepcopy(head))
         whole.requires_grad_(True).cpu().eval()
         whole.config.num_labels = outputs
         whole.config.problem_type = "single_label_classification" if label_names else "regression"
@@ -332,61 +338,6 @@ class TextBackbone(Backbone):
 _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"}
 
 
-@contextlib.contextmanager
-def _skipped(blocks: Sequence[nn.Module], hidden: Tensor, outputs: int | None) -> Iterator[None]:
-    """Let the first blocks hand on a cached state instead of computing it.
-
-    The blocks stay where they are, and the model goes on around them: what families read off
-    their blocks, the masks and the positions all stay the model's own business.
-    """
-    answer = hidden if outputs is None else (hidden, *[None] * (outputs - 1))
-    for block in blocks:
-        block.forward = lambda *_, **__: answer
-    try:
-        yield
-    finally:
-        for block in blocks:
-            del block.forward
-
-
-@contextlib.contextmanager
-def _recorded(
-    blocks: Sequence[nn.Module], depths: Sequence[int], found: dict[int, Tensor]
-) -> Iterator[None]:
-    """Keep what enters the first block (depth 0) and leaves the others; stop after the last."""
-    deepest = max(depths)
-
-    def keep(depth: int, hidden: Tensor) -> None:
-        found[depth] = hidden
-        if depth == deepest:
-            raise _Enough
-
-    def keep_output(depth: int) -> Any:
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
-            keep(depth, output[0] if isinstance(output, tuple) else output)
-
-        return hook
-
-    def keep_input(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        keep(0, args[0] if args else kwargs["hidden_states"])
-
-    handles = [
-        blocks[depth - 1].register_forward_hook(keep_output(depth)) for depth in depths if depth > 0
-    ]
-    if 0 in depths:
-        handles.append(blocks[0].register_forward_pre_hook(keep_input, with_kwargs=True))
-    try:
-        with contextlib.suppress(_Enough):
-            yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-class _Enough(Exception):  # noqa: N818 - nothing went wrong
-    """The deepest hidden state asked for is there: the rest need not run."""
-
-
 def _model_class(pooling: Pooling) -> Any:
     return AutoModel if pooling == "mean" else AutoModelForSequenceClassification
 
@@ -398,29 +349,3 @@ def _model_options(pooling: Pooling) -> dict[str, Any]:
     if pooling == "mean":
         options["add_pooling_layer"] = False
     return options
-
-
-def _last_linear(model: nn.Module) -> str:
-    """Return the path of the last linear layer: the classifier of every family."""
-    paths = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    return paths[-1]
-
-
-def _blocks_path(model: nn.Module) -> str:
-    """Return the path of the longest list of modules: the blocks of every family."""
-    lists = [
-        (len(module), name)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.ModuleList)
-    ]
-    if not lists:
-        raise BackboneError(
-            f"{type(model).__name__} has no list of blocks",
-            "Choose a transformer encoder",
-        )
-    return max(lists, key=lambda found: found[0])[1]
-
-
-def _replace(model: nn.Module, path: str, module: nn.Module) -> None:
-    parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent), name, module)
