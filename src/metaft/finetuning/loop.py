@@ -27,6 +27,7 @@ from metaft.finetuning.model import Classifier, restore_state, trained_state
 from metaft.finetuning.outcome import Costs, EpochRecord, Outcome, Scores, Status
 from metaft.finetuning.prefix_cache import SPLITS, PrefixCache
 from metaft.finetuning.stepper import Stepper, build_optimizer
+from metaft.finetuning.targets import scaled_targets, target_scale
 from metaft.recipes import Recipe
 from metaft.tasks.split import test_halves
 from metaft.tasks.task import Split, Task
@@ -91,7 +92,7 @@ def fine_tune(
         )
     compute = resolve_compute(device, recipe.precision)
     cache = cache or PrefixCache(task, backbone, recipes=[recipe])
-    with _seeded(recipe.seed, compute.device, deterministic):
+    with seeded(recipe.seed, compute.device, deterministic):
         run = _Run(task, recipe, compute, cache, test_every_epoch, on_epoch)
         return run.execute()
 
@@ -138,7 +139,7 @@ class _Run:
         train = open_feed(self.cache, "train", self.recipe, self.compute)
         optimizer = build_optimizer(model, self.recipe)
         stepper = Stepper(model, optimizer, self.recipe, self.compute, self._total_steps())
-        targets = self._targets(self.task.train).to(self.compute.device)
+        targets = scaled_targets(self.task).to(self.compute.device)
         rng = np.random.default_rng(self.recipe.seed)
         for epoch in range(1, self.recipe.epochs + 1):
             began = time.perf_counter()
@@ -191,7 +192,7 @@ class _Run:
         self._live_model().eval()
         test = self.curve[self.best_epoch - 1].test or self._score("test")[0]
         if self.task.is_regression:
-            _rescale_head(self._live_model().head, *self._target_scale())
+            _rescale_head(self._live_model().head, *target_scale(self.task))
         self._live_model().backbone.restore_vocabulary()
         return test
 
@@ -209,7 +210,7 @@ class _Run:
     def _score_rows(self, outputs: np.ndarray, labels: np.ndarray) -> Scores:
         if not self.task.is_regression:
             return score_classes(outputs, labels)
-        mean, deviation = self._target_scale()
+        mean, deviation = target_scale(self.task)
         return score_values(outputs[:, 0] * deviation + mean, labels)
 
     @torch.inference_mode()
@@ -238,19 +239,8 @@ class _Run:
 
     def _fit_head(self, head: nn.Linear) -> None:
         features = self.cache.features("train", self.recipe, self.compute)
-        labels = self._targets(self.task.train).numpy()
+        labels = scaled_targets(self.task).numpy()
         fit_probe_head(head, features.numpy(), labels, is_regression=self.task.is_regression)
-
-    def _targets(self, split: Split) -> Tensor:
-        """Return class numbers, or targets scaled by the training rows' mean and deviation."""
-        if not self.task.is_regression:
-            return torch.from_numpy(split.labels.astype(np.int64))
-        mean, deviation = self._target_scale()
-        return torch.from_numpy(((split.labels - mean) / deviation).astype(np.float32))
-
-    def _target_scale(self) -> tuple[float, float]:
-        labels = self.task.train.labels
-        return float(labels.mean()), float(labels.std()) or 1.0
 
     def _guess_loss(self) -> float:
         """Return the loss of guessing: uniform over classes, or the mean target."""
@@ -285,8 +275,8 @@ class _Run:
 
 
 @contextlib.contextmanager
-def _seeded(seed: int, device: str, deterministic: bool) -> Iterator[None]:
-    """Seed torch for the run, and leave its state as it was."""
+def seeded(seed: int, device: str, deterministic: bool = False) -> Iterator[None]:
+    """Seed torch for a run, and leave its state as it was."""
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     with torch.random.fork_rng(devices=[0] if device == "cuda" else []):
         torch.manual_seed(seed)

@@ -35,13 +35,14 @@ class Stepper:
 
     def step(self, feed: Feed, rows: np.ndarray, targets: Tensor) -> Tensor:
         """Take one step on the given rows; return its loss, not synchronised."""
-        logits = feed.logits(self.model, rows).float()
         wanted = targets[torch.from_numpy(rows).to(targets.device)]
-        if wanted.is_floating_point():
-            loss = functional.mse_loss(logits[:, 0], wanted)
-        else:
-            loss = functional.cross_entropy(logits, wanted)
+        loss = loss_of(feed.logits(self.model, rows), wanted)
         self.scaler.scale(loss).backward()
+        self.update()
+        return loss.detach()
+
+    def update(self) -> None:
+        """Move the parameters along their gradients, and clear these."""
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.parameters, self.recipe.max_gradient_norm)
         rate = self.recipe.learning_rate * rate_factor(self.recipe, self.taken, self.total_steps)
@@ -51,7 +52,13 @@ class Stepper:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.taken += 1
-        return loss.detach()
+
+
+def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean loss of logits `(rows, outputs)`; a squared one where targets are values."""
+    if targets.is_floating_point():
+        return functional.mse_loss(logits.float()[:, 0], targets)
+    return functional.cross_entropy(logits.float(), targets)
 
 
 def build_optimizer(model: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
