@@ -9,7 +9,7 @@ from metaft.prior.prior import Prior
 
 
 def test_what_was_written_holds(world_prior: Path) -> None:
-    assert check_prior(Prior.load(world_prior)) == []
+    assert check_prior(Prior.load(world_prior)).discrepancies == ()
 
 
 def test_a_flattered_figure_is_found(own_prior: Path) -> None:
@@ -18,7 +18,7 @@ def test_a_flattered_figure_is_found(own_prior: Path) -> None:
     values["validation"]["methods"]["learned"]["points"] += 3.0
     values["calibration"]["weight"] = 1.0
     path.write_text(json.dumps(values))
-    found = {item.figure for item in check_prior(Prior.load(own_prior))}
+    found = {item.figure for item in check_prior(Prior.load(own_prior)).discrepancies}
     assert {"validation.methods.learned.points", "calibration.weight"} <= found
     assert len(found) == 2
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from metaft.prior.rivals import METHODS, full_budgets
+from metaft.prior.rivals import METHODS
 from metaft.recipes import PLAIN
 
 
@@ -53,34 +53,6 @@ def test_nearest_neighbour_takes_its_best(telling, left) -> None:
     assert telling.table.test[row, chosen] == np.nanmax(telling.table.test[row])
 
 
-def test_random_search_is_paid_for_every_trial(telling, left) -> None:
-    table = telling.table
-    full = full_budgets(table, left.row)
-    mean_seconds = np.nanmean(table.run_seconds[left.row, full])
-    for trials in (4, 8):
-        chosen = METHODS[f"random-{trials}"](table, left)
-        assert chosen.run_seconds == pytest.approx(trials * mean_seconds)
-        assert set(chosen.cells.tolist()) <= set(full.tolist())
-
-
-def test_more_trials_find_better_recipes(telling) -> None:
-    def points(name: str) -> float:
-        return np.mean(
-            [
-                telling.table.test[left.row, METHODS[name](telling.table, left).cells].mean()
-                for left in telling.left_out
-            ]
-        )
-
-    assert points("random-8") > points("random-4")
-
-
-def test_more_trials_than_recipes_cannot_be_made(make_world, telling, left) -> None:
-    few = dataclasses.replace(telling.table, test=telling.table.test.copy())
-    few.test[left.row, few.space.families > 2] = np.nan
-    assert METHODS["random-8"](few, left) is None
-
-
 def test_learned_beats_best_average_where_features_tell(telling, silent) -> None:
     def gain(seen) -> np.ndarray:
         def points(name: str) -> np.ndarray:
@@ -94,7 +66,16 @@ def test_learned_beats_best_average_where_features_tell(telling, silent) -> None
     assert abs(shuffled.mean()) < 0.5
 
 
-def test_random_search_needs_validation_scores(telling, left) -> None:
-    unknown = np.full_like(telling.table.validation, np.nan)
-    table = dataclasses.replace(telling.table, validation=unknown)
-    assert METHODS["random-4"](table, left) is None
+def test_neighbours_are_tasks_with_alike_blocks(telling, left) -> None:
+    """The nearest task is passed over where it was not recorded at this size."""
+    model, nearest = left.models.scores, next(iter(left.outlook.distances))
+    blocks = tuple(
+        dataclasses.replace(block, train_rows=64) if block.task == nearest else block
+        for block in model.blocks
+    )
+    scores = dataclasses.replace(model, blocks=blocks)
+    moved = dataclasses.replace(left, models=dataclasses.replace(left.models, scores=scores))
+    second = list(left.outlook.distances)[1]
+    row = [block.task for block in telling.table.blocks].index(second)
+    chosen = METHODS["1-nn"](telling.table, moved).cells[0]
+    assert telling.table.test[row, chosen] == np.nanmax(telling.table.test[row])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 
 from metaft.prior import validate as validation
 from metaft.prior.described import describe_blocks
-from metaft.prior.rivals import Chosen, full_budgets
+from metaft.prior.judging import Judged
+from metaft.prior.rivals import METHODS
 from metaft.prior.table import tabulate
 from metaft.prior.validate import count_validation_fits, shuffle_features, validate
 
@@ -27,48 +29,33 @@ def test_every_rival_is_judged(judged) -> None:
     _, figures, left_out = judged
     assert figures["tasks"] == figures["blocks"] == len(left_out) == 5
     assert {"learned", "plain", "best-average", "1-nn", "random-4"} <= set(figures["methods"])
-    assert set(figures["comparisons"]) == {
-        "learned - plain",
-        "learned - best-average",
-        "learned - best-average-of-all",
-    }
+    rivals = set(METHODS) - {"learned", "learned-cost", "surrogate"}
+    expected = {f"learned - {rival}" for rival in rivals} | {"learned-cost - plain"}
+    assert set(figures["comparisons"]) == expected
+    assert set(figures["ranks"]["mean_ranks"]) == set(figures["methods"]) == set(METHODS)
+    assert {goal["scope"] for goal in figures["goals"]} == {"all", "bert, 512 rows"}
     assert figures["methods"]["plain"]["relative_seconds"] == pytest.approx(1.0)
     assert len(figures["control"]["learned_gain_points"]) == validation.CONTROLS
 
 
-def test_the_oracle_is_picked_on_the_other_half(judged) -> None:
-    table, _, _ = judged
-    cell, row = 5, 0
-    expected = []
-    for picking, scoring in ((table.half_a, table.half_b), (table.half_b, table.half_a)):
-        best = int(np.argmax(picking[row]))
-        expected.append(scoring[row, best] - scoring[row, cell])
-    figures = validation._judge_one(table, row, Chosen(np.array([cell]), 1.0))
-    assert figures["regret"] == pytest.approx(np.mean(expected))
-
-
-def test_the_ratio_is_floored(judged) -> None:
-    """Where all recipes are alike, a regret of half a point is a sixth of three points."""
-    table, _, _ = judged
-    flat = table.take([0])
-    flat.half_a[:], flat.half_b[:] = 80.0, 80.0
-    flat.half_a[0, 0] = flat.half_b[0, 0] = 80.5
-    figures = validation._judge_one(flat, 0, Chosen(np.array([1]), 1.0))
-    assert figures["regret"] == pytest.approx(0.5)
-    assert figures["normalised_regret"] == pytest.approx(0.5 / 3)
-
-
-def test_the_ratio_is_against_the_median_recipe(judged) -> None:
-    table, _, _ = judged
-    cell = 5
-    ratios = []
-    for picking, scoring in ((table.half_a, table.half_b), (table.half_b, table.half_a)):
-        best = scoring[1, int(np.argmax(picking[1]))]
-        median = np.median(scoring[1, full_budgets(table, 1)])
-        assert best - median > validation.FLOOR_POINTS
-        ratios.append((best - scoring[1, cell]) / (best - median))
-    figures = validation._judge_one(table, 1, Chosen(np.array([cell]), 1.0))
-    assert figures["normalised_regret"] == pytest.approx(np.mean(ratios))
+def test_sizes_with_enough_tasks_are_judged_apart(telling) -> None:
+    table = telling.table
+    few = [*range(12), *range(16, 20)]  # 16 tasks, four of which are of another size
+    blocks = [
+        dataclasses.replace(table.blocks[at], train_rows=512 if at < 12 else 130) for at in few
+    ]
+    moved = dataclasses.replace(table.take(few), blocks=tuple(blocks))
+    figures = {
+        name: {"points": np.arange(16.0) * (at + 1), "normalised_regret": np.ones(16)}
+        for at, name in enumerate(("plain", "best-average", "learned"))
+    }
+    judged = Judged(tuple(block.task for block in blocks), figures)
+    left_out = [dataclasses.replace(telling.left_out[0], row=at) for at in range(16)]
+    (only,) = validation._judge_slices(moved, left_out, judged)
+    assert (only["slice"], only["train_rows"], only["tasks"]) == ("bert, 512 rows", 512, 12)
+    assert only["methods"]["plain"]["points"] == pytest.approx(np.arange(12).mean())
+    assert only["learned - average"]["rival"] == "best-average"
+    assert only["learned - average"]["points"]["mean"] == pytest.approx(np.arange(12).mean())
 
 
 def test_shuffling_keeps_rows_and_backbone(make_world) -> None:

@@ -17,14 +17,13 @@ from metaft.cli.options import (
     time_limit_option,
     workers_option,
 )
-from metaft.cli.output import print_answer, print_notice, progress_bar
+from metaft.cli.output import lay_out, print_answer, print_notice, progress_bar
 from metaft.cli.recording import RecordingBar
 
 if TYPE_CHECKING:
     from metaft.comparing.methods import Method
     from metaft.comparing.protocol import ComparisonPlan
     from metaft.comparing.report import Report
-    from metaft.comparing.tables import Table as TextTable
 
 
 @click.command("compare")
@@ -145,18 +144,4 @@ def _render(report: Report) -> Any:
 
     from metaft.comparing.tables import report_tables
 
-    return Group(report.verdict, *(_laid_out(table) for table in report_tables(report)))
-
-
-def _laid_out(content: TextTable) -> Any:
-    """Lay a table out; the first column, which names the row, is never cut."""
-    from rich.table import Table
-
-    first, *others = content.columns
-    table = Table(title=content.title, title_justify="left")
-    table.add_column(first, no_wrap=True)
-    for heading in others:
-        table.add_column(heading, overflow="fold")
-    for row in content.rows:
-        table.add_row(*row)
-    return table
+    return Group(report.verdict, *(lay_out(table) for table in report_tables(report)))

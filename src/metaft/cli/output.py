@@ -51,6 +51,42 @@ def print_notice(text: str) -> None:
     click.echo(text, err=True)
 
 
+class TextTable(Protocol):
+    """A table of texts, as the rooms of the library lay it out."""
+
+    @property
+    def title(self) -> str:
+        """Return what it shows."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the headings; the first column names the row."""
+
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """Return one text per column in each."""
+
+
+def lay_out(content: TextTable, *, is_tight: bool = False) -> Any:
+    """Turn a table of texts into one that rich renders; the first column is never cut.
+
+    Args:
+        content: Texts in rows and columns.
+        is_tight: Without lines, the other columns to the right: for many narrow columns.
+    """
+    from rich.table import Table
+
+    look: dict[str, Any] = {"box": None, "padding": (0, 2, 0, 0)} if is_tight else {}
+    table = Table(title=content.title, title_justify="left", **look)
+    first, *others = content.columns
+    table.add_column(first, no_wrap=True)
+    for heading in others:
+        table.add_column(heading, overflow="fold", justify="right" if is_tight else "left")
+    for row in content.rows:
+        table.add_row(*row)
+    return table
+
+
 @contextmanager
 def progress_bar(description: str, total: int | None) -> Iterator[Advance]:
     """Show how far the work is and how long it will take; silent where nobody looks.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from metaft.cli.options import format_option, offline_option, store_option
-from metaft.cli.output import StepBars, print_answer, print_notice, progress_bar
+from metaft.cli.output import StepBars, lay_out, print_answer, print_notice, progress_bar
 from metaft.errors import PriorError, RunFailedError
 
 if TYPE_CHECKING:
@@ -123,9 +123,10 @@ def fit(
 @click.argument("prior", metavar="NAME|DIR")
 @format_option
 def check(prior: str, output_format: str) -> None:
-    """Repeat a prior's validation from its files.
+    """Repeat a prior's validation from its files, and print what it finds.
 
-    Exit status 1 if a stored figure does not hold.
+    The prior and its rivals choose for every task left out; tests, slices, the negative control
+    and the goals follow. Exit status 1 if a stored figure does not hold.
     """
     from metaft.prior.check import check_prior
     from metaft.prior.prior import Prior
@@ -136,14 +137,15 @@ def check(prior: str, output_format: str) -> None:
     names = [task["name"] for task in manifest["tasks"]]
     fits = count_validation_fits(names, manifest.relatives)
     with progress_bar("leaving tasks out", fits) as advance:
-        found = check_prior(opened, on_fit=advance)
+        checked = check_prior(opened, on_fit=advance)
+    found = checked.discrepancies
     answer = {
         "prior": manifest.label,
         "holds": not found,
         "discrepancies": [
             {"figure": item.figure, "stored": item.stored, "found": item.found} for item in found
         ],
-        "validation": manifest["validation"],
+        "validation": checked.validation,
     }
     print_answer(answer, output_format, _check_table)
     if found:
@@ -221,6 +223,8 @@ def _prior_table(answer: Mapping[str, Any]) -> Any:
     from rich.console import Group
     from rich.table import Table
 
+    from metaft.prior.worth import methods_table
+
     table = Table("", "", show_header=False, box=None)
     table.add_row("prior", f"{answer['name']} {answer['version']}")
     table.add_row("folder", str(answer["folder"]))
@@ -230,7 +234,7 @@ def _prior_table(answer: Mapping[str, Any]) -> Any:
     table.add_row("tasks", _joined(task["name"] for task in answer["tasks"]))
     table.add_row("features of", _joined(answer["targets"]) or "no other dataset")
     table.add_row("weight of the model", f"{answer['calibration']['weight']:.0%}")
-    return Group(table, "", _methods_table(answer["validation"]))
+    return Group(table, "", lay_out(methods_table(answer["validation"]), is_tight=True))
 
 
 def _check_table(answer: Mapping[str, Any]) -> Any:
@@ -243,22 +247,17 @@ def _check_table(answer: Mapping[str, Any]) -> Any:
             for item in answer["discrepancies"]
         ]
         verdict = "\n".join(["stored figures that do not hold:", *lines])
-    return Group(_methods_table(answer["validation"]), "", verdict)
+    return Group(*_worth(answer["validation"]), verdict)
 
 
-def _methods_table(validation: Mapping[str, Any]) -> Table:
-    from rich.table import Table
+def _worth(validation: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the tables and notes of a validation, each with an empty line behind it."""
+    from metaft.prior.worth import worth_notes, worth_tables
 
-    heads = ("points", "regret", "normalised_regret", "relative_seconds", "failed")
-    table = Table(
-        "method", title=f"{validation['tasks']} tasks, each left out", title_justify="left"
-    )
-    for head in heads:
-        table.add_column(head.replace("_", " "), justify="right")
-    for name, figures in validation["methods"].items():
-        values = [figures[head] for head in heads]
-        table.add_row(name, *("unknown" if v is None else f"{v:.2f}" for v in values))
-    return table
+    for table in worth_tables(validation):
+        yield from (lay_out(table, is_tight=True), "")
+    for note in worth_notes(validation):
+        yield from (note, "")
 
 
 def _joined(values: Iterable[Any]) -> str:

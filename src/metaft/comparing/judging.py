@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metaft.comparing.results import POINTS, MethodResult, TaskResult
+from metaft.prior.comparisons import MARGIN_POINTS, TIE_POINTS
 from metaft.significance import (
     Interval,
     NonInferiority,
@@ -26,12 +27,6 @@ from metaft.significance import (
     show_non_inferiority,
     wilcoxon_test,
 )
-
-MARGIN_POINTS = 0.3
-"""A method that is less than this worse is no worse; fixed before anything was measured."""
-
-TIE_POINTS = 0.05
-"""Differences up to this are ties in win/tie/loss: they vanish in the printed tables."""
 
 _FEWEST_RANKED = 3  # Two methods are compared by the paired tests.
 

@@ -37,24 +37,35 @@ class Discrepancy:
     found: Any
 
 
-def check_prior(prior: Prior, *, on_fit: OnFit | None = None) -> list[Discrepancy]:
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check found.
+
+    Attributes:
+        discrepancies: What does not hold; empty where everything does.
+        validation: The figures as they are found now.
+    """
+
+    discrepancies: tuple[Discrepancy, ...]
+    validation: Mapping[str, Any]
+
+
+def check_prior(prior: Prior, *, on_fit: OnFit | None = None) -> Checked:
     """Repeat the validation of a prior from its files.
 
     Args:
         prior: Loaded, so its files are those that it names.
         on_fit: Called after every fit.
-
-    Returns:
-        What does not hold; empty where everything does.
     """
     manifest = prior.manifest
     table = tabulate(prior.read_traces())
     rows = describe_blocks(table.blocks, read_described(prior.folder))
     figures, left_out = validate(table, rows, manifest.relatives, on_fit=on_fit)
     calibration = calibrate_all(table, left_out)
-    found = {"calibration": dataclasses.asdict(calibration), "validation": figures}
+    found = finite({"calibration": dataclasses.asdict(calibration), "validation": figures})
     stored = {name: manifest[name] for name in found}
-    return [*_differences(stored, finite(found), ""), *_forbidden(prior)]
+    discrepancies = (*_differences(stored, found, ""), *_forbidden(prior))
+    return Checked(discrepancies, found["validation"])
 
 
 def _forbidden(prior: Prior) -> Iterator[Discrepancy]:

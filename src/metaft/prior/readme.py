@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from metaft.prior.manifest import Manifest
+from metaft.prior.worth import worth_notes, worth_tables
 
 _MEANING = {
     "learned": "what `metaft suggest` answers",
@@ -16,8 +17,10 @@ _MEANING = {
     "best-learning-rate": "the best learning rate, all else as in plain",
     "1-nn": "the best recipe of the nearest task",
     "10-nn": "the best mean over the ten nearest tasks",
-    "random-4": "random search, four full runs, the best on validation",
-    "random-8": "random search, eight full runs, the best on validation",
+    "cost-aware-N": "successive halving, begun with N random recipes for one epoch",
+    "portfolio-N": "the N recipes that do best together elsewhere, the best on validation",
+    "random-N": "random search, N full runs, the best on validation",
+    "tpe-N": "TPE, N full runs, the best on validation",
 }
 
 
@@ -27,9 +30,7 @@ def render_readme(manifest: Manifest) -> str:
         _introduction(manifest),
         "## What it is worth",
         _worth(manifest),
-        _methods(manifest),
-        _comparisons(manifest),
-        _honesty(manifest),
+        *_figures(manifest),
         "## What it was learned from",
         _tasks(manifest),
         "## Files",
@@ -73,65 +74,31 @@ def _worth(manifest: Manifest) -> str:
         "everything that is fitted, scaled, tuned or calibrated stays inside the fold. Points "
         "are test scores x 100; regret is against the best recipe, picked on one half of the "
         "test rows and scored on the other; normalised, it is divided by how much better the "
-        "best recipe is than the median one (at least 3 points). Time is that of all runs a "
-        "method makes, in runs of plain."
+        "best recipe is than the median one (at least 3 points). Rank is the mean rank by "
+        "points; time is that of all runs a method makes, in runs of plain; runs that are cut "
+        "short count as the share of their epochs."
     )
 
 
-def _methods(manifest: Manifest) -> str:
-    rows = [
-        [
-            f"{name} ({_MEANING[name]})",
-            _number(figures["points"]),
-            _number(figures["regret"]),
-            _number(figures["normalised_regret"]),
-            _number(figures["relative_seconds"]),
-            _share(figures["failed"]),
-        ]
-        for name, figures in manifest["validation"]["methods"].items()
-    ]
-    head = ["method", "points", "regret", "normalised", "time", "failed"]
-    return _table(head, rows) if rows else ""
+def _figures(manifest: Manifest) -> Iterator[str]:
+    """Yield the tables of the validation, what the methods are, and notes."""
+    validation = manifest["validation"]
+    for table in worth_tables(validation):
+        yield f"{table.title}:\n\n{_table(table.columns, table.rows)}"
+    shown = {name.rpartition("-")[0] + "-N" for name in validation["methods"]}
+    known = shown | set(validation["methods"])
+    notes = worth_notes(validation)
+    if notes:
+        yield "\n".join(f"- {name}: {text}" for name, text in _MEANING.items() if name in known)
+        yield "\n".join(f"- {note}" for note in (*notes, _machine(manifest)))
 
 
-def _comparisons(manifest: Manifest) -> str:
-    rows = [
-        [
-            name,
-            f"{_number(figures['mean_points'])} ({_number(figures['mean_low'])} to "
-            f"{_number(figures['mean_high'])})",
-            _p_value(figures["t_test_p"]),
-            _p_value(figures["wilcoxon_p"]),
-            _p_value(figures["wilcoxon_p_holm"]),
-            _number(figures["effect_size"]),
-            " / ".join(str(count) for count in figures["win_tie_loss"]),
-        ]
-        for name, figures in manifest["validation"]["comparisons"].items()
-    ]
-    head = ["points", "mean (95 %)", "paired t", "Wilcoxon", "with Holm", "d_z", "win/tie/loss"]
-    return _table(head, rows) if rows else ""
-
-
-def _honesty(manifest: Manifest) -> str:
-    figures = manifest["validation"]
-    if not figures["tasks"]:
-        return ""
-    control = ", ".join(_number(gain) for gain in figures["control"]["surrogate_gain_points"])
-    learned = ", ".join(_number(gain) for gain in figures["control"]["learned_gain_points"])
-    interval = figures["interval"]
-    width = interval["mean_half_width"]
-    wide = "without bound (too few tasks)" if width is None else f"{_number(width)} points"
+def _machine(manifest: Manifest) -> str:
+    machine = manifest["machine"]
     return (
-        f"- Negative control, features shuffled across tasks: the prior gains {learned} points "
-        f"on best-average, its model alone {control}.\n"
-        f"- The 90 % interval held {_share(interval['coverage'])} of the scores of left-out "
-        f"tasks; its mean half-width is {wide}.\n"
-        "- Median relative error of the predicted training time "
-        f"{_share(figures['training_seconds']['median_relative_error'])}, of the peak memory "
-        f"{_share(figures['peak_memory_mib']['median_relative_error'])}. Times are those of one "
-        f"thread of {manifest['machine']['cpu_model'] or 'an unknown processor'} with a core of "
-        "its own, in the precision "
-        f"{manifest['machine']['precision']}; memory is that of a process that records."
+        f"Times are those of one thread of {machine['cpu_model'] or 'an unknown processor'} with "
+        f"a core of its own, in the precision {machine['precision']}; memory is that of a process "
+        "that records."
     )
 
 
@@ -160,18 +127,6 @@ def _files(manifest: Manifest) -> str:
     return f"{files}\n\nAll of it is data; the models are fitted from it when they are needed."
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _number(value: Any) -> str:
-    return "unknown" if value is None else f"{value:.2f}"
-
-
-def _share(value: Any) -> str:
-    return "unknown" if value is None else f"{value:.1%}".replace("%", " %")
-
-
-def _p_value(value: Any) -> str:
-    return "< .001" if value < 0.001 else f"{value:.3f}".lstrip("0")

@@ -3,51 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from metaft.prior.choice import Goal, rank_cells
+from metaft.prior.chosen import Chooser, Chosen, take_highest, take_one
 from metaft.prior.leaving_out import LeftOut
 from metaft.prior.scores import mean_known
+from metaft.prior.searches import halving_search, portfolio_search, random_search
 from metaft.prior.table import TraceTable
+from metaft.prior.tpe import tpe_search
 from metaft.recipes import PLAIN
-
-SEARCH_DRAWS = 200
-"""Random searches are repeated this often, since one is luck."""
-
-
-@dataclass(frozen=True, eq=False)
-class Chosen:
-    """What a method takes for one block.
-
-    Attributes:
-        cells: `(draws,)` the cell it ends with, once per repetition.
-        run_seconds: Mean time of all the runs it makes.
-    """
-
-    cells: np.ndarray
-    run_seconds: float
-
-
-Chooser = Callable[[TraceTable, LeftOut], Chosen | None]
 
 
 def take_plain(table: TraceTable, left: LeftOut) -> Chosen | None:
     """Take 5e-5, three epochs, nothing frozen."""
     plain = table.space.plain
-    return _one(table, left, plain) if np.isfinite(table.test[left.row, plain]) else None
+    return take_one(table, left, plain) if np.isfinite(table.test[left.row, plain]) else None
 
 
 def take_best_average(table: TraceTable, left: LeftOut) -> Chosen | None:
     """Take the best mean over the training blocks most alike in backbone and size."""
-    return _best(table, left, left.outlook.average)
+    return take_highest(table, left, left.outlook.average)
 
 
 def take_best_average_of_all(table: TraceTable, left: LeftOut) -> Chosen | None:
     """Take the best mean over all training blocks."""
-    return _best(table, left, mean_known(left.models.scores.effects, 0))
+    return take_highest(table, left, mean_known(left.models.scores.effects, 0))
 
 
 def take_best_learning_rate(table: TraceTable, left: LeftOut) -> Chosen | None:
@@ -55,36 +37,23 @@ def take_best_learning_rate(table: TraceTable, left: LeftOut) -> Chosen | None:
     cells = table.space.cells
     rates = [dataclasses.replace(PLAIN, learning_rate=cell.learning_rate) for cell in cells]
     is_default = np.array([cell == rate for cell, rate in zip(cells, rates, strict=True)])
-    return _best(table, left, np.where(is_default, left.outlook.average, np.nan))
+    return take_highest(table, left, np.where(is_default, left.outlook.average, np.nan))
 
 
 def nearest_neighbours(count: int) -> Chooser:
-    """Return the chooser of the best mean over the nearest training tasks."""
+    """Return the chooser of the best mean over the nearest training tasks.
+
+    Tasks count that have a block alike in backbone and size, so that there always are some.
+    """
 
     def take(table: TraceTable, left: LeftOut) -> Chosen | None:
         model = left.models.scores
-        nearest = list(left.outlook.distances)[:count]
         alike = model.alike(table.blocks[left.row].backbone, table.blocks[left.row].train_rows)
-        near = np.array([block.task in nearest for block in model.blocks]) & alike
-        return _best(table, left, mean_known(model.effects[near], 0)) if near.any() else None
-
-    return take
-
-
-def random_search(trials: int) -> Chooser:
-    """Return the chooser that tries random recipes and keeps the best on validation."""
-
-    def take(table: TraceTable, left: LeftOut) -> Chosen | None:
-        full = full_budgets(table, left.row)
-        if len(full) < trials or np.isnan(table.validation[left.row, full]).any():
-            return None
-        rng = np.random.default_rng([trials, left.row])
-        draws = np.array([rng.permutation(full)[:trials] for _ in range(SEARCH_DRAWS)])
-        best = table.validation[left.row][draws].argmax(1)
-        seconds = table.run_seconds[left.row][full]
-        known = seconds[np.isfinite(seconds)]
-        mean_seconds = float(known.mean()) if len(known) else np.nan
-        return Chosen(draws[np.arange(len(draws)), best], trials * mean_seconds)
+        owners = np.array([block.task for block in model.blocks])
+        known = set(owners[alike].tolist())
+        nearest = [task for task in left.outlook.distances if task in known][:count]
+        near = np.isin(owners, nearest) & alike
+        return take_highest(table, left, mean_known(model.effects[near], 0))
 
     return take
 
@@ -103,45 +72,41 @@ def take_surrogate(table: TraceTable, left: LeftOut) -> Chosen | None:
     return _ask(table, left, "score", 1.0)
 
 
-METHODS: dict[str, Chooser] = {
+OWN: dict[str, Chooser] = {
     "learned": learned("score"),
     "learned-cost": learned("cost"),
     "surrogate": take_surrogate,
+}
+"""What the prior itself answers: name -> how it chooses."""
+
+ONE_RUN: dict[str, Chooser] = {
     "plain": take_plain,
     "best-average": take_best_average,
     "best-average-of-all": take_best_average_of_all,
     "best-learning-rate": take_best_learning_rate,
     "1-nn": nearest_neighbours(1),
     "10-nn": nearest_neighbours(10),
+}
+"""Rivals that make one run, as the prior does."""
+
+SEARCHES: dict[str, Chooser] = {
+    "cost-aware-3": halving_search(3),
+    "cost-aware-9": halving_search(9),
+    "portfolio-4": portfolio_search(4),
     "random-4": random_search(4),
     "random-8": random_search(8),
+    "random-16": random_search(16),
+    "tpe-4": tpe_search(4),
+    "tpe-8": tpe_search(8),
+    "tpe-16": tpe_search(16),
 }
+"""Rivals that look at the validation scores of several runs first."""
+
+METHODS: dict[str, Chooser] = {**OWN, **ONE_RUN, **SEARCHES}
 """Name -> how it chooses."""
-
-
-def full_budgets(table: TraceTable, row: int) -> np.ndarray:
-    """Return the recorded cells of a block that are at the largest budget of their family."""
-    recorded = np.flatnonzero(np.isfinite(table.test[row]))
-    families, epochs = table.space.families, table.space.epochs
-    largest: dict[int, int] = {}
-    for cell in recorded.tolist():
-        family = int(families[cell])
-        if family not in largest or epochs[cell] > epochs[largest[family]]:
-            largest[family] = cell
-    return np.array(sorted(largest.values()), dtype=int)
 
 
 def _ask(table: TraceTable, left: LeftOut, goal: Goal, weight: float) -> Chosen:
     allowed = np.isfinite(table.test[left.row])
     order = rank_cells(left.outlook, table.space, weight=weight, goal=goal, allowed=allowed)
-    return _one(table, left, order[0])
-
-
-def _best(table: TraceTable, left: LeftOut, value: np.ndarray) -> Chosen | None:
-    """Take the recorded cell with the highest value; None where no value is known."""
-    known = np.where(np.isfinite(table.test[left.row]), value, np.nan)
-    return None if np.isnan(known).all() else _one(table, left, int(np.nanargmax(known)))
-
-
-def _one(table: TraceTable, left: LeftOut, cell: int) -> Chosen:
-    return Chosen(np.array([cell]), float(table.run_seconds[left.row, cell]))
+    return take_one(table, left, order[0])

@@ -1,0 +1,218 @@
+"""Worth: the figures of a validation as tables of texts, however they are shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from metaft.prior.goals import WHOLE, Goal, in_unit
+
+_UNKNOWN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of texts.
+
+    Attributes:
+        title: What it shows.
+        columns: Headings; the first column names the row.
+        rows: One text per column in each.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def worth_tables(validation: Mapping[str, Any]) -> list[Table]:
+    """Return the tables that have rows: methods, tests, slices, goals."""
+    stored = validation["goals"]
+    goals = [Goal(**{**goal, "measured": _nan(goal["measured"])}) for goal in stored]
+    tables = [
+        methods_table(validation),
+        _tests_table("points", "Points that learned gains on its rivals", validation),
+        _tests_table("normalised_regret_saved", "Normalised regret that learned saves", validation),
+        _slices_table(validation),
+        _goals_table([goal for goal in goals if goal.scope == WHOLE]),
+        _slice_goals_table([goal for goal in goals if goal.scope != WHOLE]),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def methods_table(validation: Mapping[str, Any]) -> Table:
+    """Return what each method is worth; what was not measured is a dash."""
+    ranks = validation.get("ranks", {}).get("mean_ranks", {})
+    rows = tuple(
+        (
+            name,
+            _number(figures["points"]),
+            _number(figures["regret"]),
+            _number(figures["normalised_regret"]),
+            _number(ranks.get(name), 1),
+            _number(figures.get("runs"), 1),
+            _number(figures["relative_seconds"]),
+            _share(figures["failed"]),
+        )
+        for name, figures in validation["methods"].items()
+    )
+    columns = ("method", "points", "regret", "normalised", "rank", "runs", "time", "failed")
+    return Table(f"{validation['tasks']} tasks, each left out", columns, rows)
+
+
+def worth_notes(validation: Mapping[str, Any]) -> list[str]:
+    """Return in sentences what the tables do not say: ranks, control, forecasts."""
+    if not validation["methods"]:
+        return []
+    return [
+        *_ranks_note(validation["ranks"]),
+        _control_note(validation),
+        _forecast_note(validation),
+    ]
+
+
+def _ranks_note(ranks: Mapping[str, Any]) -> Iterator[str]:
+    if ranks:
+        yield (
+            f"That all methods rank alike: Friedman {_p_note(ranks['friedman_p'])}, Iman and "
+            f"Davenport {_p_note(ranks['iman_davenport_p'])}. Mean ranks closer than "
+            f"{_number(ranks['critical_difference'])} are not told apart (Nemenyi, .05)."
+        )
+
+
+def _control_note(validation: Mapping[str, Any]) -> str:
+    control = validation["control"]
+    gains = {
+        name: ", ".join(_number(gain) for gain in control[f"{name}_gain_points"])
+        for name in ("learned", "surrogate")
+    }
+    return (
+        "Negative control, features shuffled across tasks: the prior gains "
+        f"{gains['learned']} points on best-average ({_p_note(control['learned_gain_p'])}), its "
+        f"model alone {gains['surrogate']} ({_p_note(control['surrogate_gain_p'])})."
+    )
+
+
+def _forecast_note(validation: Mapping[str, Any]) -> str:
+    interval = validation["interval"]
+    width = _nan(interval["mean_half_width"])
+    wide = f"{width:.2f} points" if math.isfinite(width) else "without bound (too few tasks)"
+    return (
+        f"The 90 % interval held {_share(interval['coverage'])} of the scores of left-out tasks; "
+        f"its mean half-width is {wide}. Median relative error of the predicted training time "
+        f"{_share(validation['training_seconds']['median_relative_error'])}, of the peak memory "
+        f"{_share(validation['peak_memory_mib']['median_relative_error'])}."
+    )
+
+
+def _tests_table(measure: str, title: str, validation: Mapping[str, Any]) -> Table:
+    """Lay the tests of a measure out; p-values are corrected for their number."""
+    compared = validation["comparisons"]
+    rows = []
+    for name, both in compared.items():
+        tested = _tested(both[measure])
+        no_worse = ("yes" if both["no_worse"]["is_shown"] else "no",) if measure == "points" else ()
+        rows.append((name.removeprefix("learned - "), *tested, *no_worse))
+    columns = ["rival", "mean (95 %)", "shift", "t", "Wilcoxon", "d_z", "w/t/l"]
+    if measure == "points":
+        columns.append("no worse")
+    return Table(f"{title} (p after Holm's correction)", tuple(columns), tuple(rows))
+
+
+def _tested(figures: Mapping[str, Any]) -> tuple[str, ...]:
+    interval = f"{_number(figures['mean_low'])}, {_number(figures['mean_high'])}"
+    return (
+        f"{_number(figures['mean'])} ({interval})",
+        _number(figures["shift"]),
+        p_text(figures["t_test_p_holm"]),
+        p_text(figures["wilcoxon_p_holm"]),
+        _number(figures["effect_size"]),
+        "/".join(str(count) for count in figures["win_tie_loss"]),
+    )
+
+
+def _slices_table(validation: Mapping[str, Any]) -> Table:
+    """Lay out the regret within each backbone and size, and the gain on best-average there."""
+    rows = []
+    for part in validation["slices"]:
+        against, methods = part["learned - average"], part["methods"]
+        shown = ("plain", against.get("rival", ""), "learned")
+        regrets = (methods.get(name, {}).get("regret") for name in shown)
+        tests = _tested_briefly(against["points"]) if against else (_UNKNOWN,) * 4
+        rows.append((_short(part["slice"]), str(part["tasks"]), *map(_number, regrets), *tests))
+    columns = ("backbone, rows", "tasks", "plain", "average", "learned")
+    title = "Regret by backbone and size; points learned gains on the better average (larger p)"
+    return Table(title, (*columns, "gain (95 %)", "p", "d_z", "w/t/l"), tuple(rows))
+
+
+def _tested_briefly(figures: Mapping[str, Any]) -> tuple[str, ...]:
+    gain, _, _, _, effect, counts = _tested(figures)
+    larger = max(figures["t_test_p_holm"], figures["wilcoxon_p_holm"])
+    return gain, p_text(larger), effect, counts
+
+
+def _goals_table(goals: Sequence[Goal]) -> Table:
+    """Lay out the goals over all blocks, and what became of them."""
+    rows = tuple((goal.goal, goal.wanted, _measured(goal), _verdict(goal)) for goal in goals)
+    met = sum(goal.met is True for goal in goals)
+    title = f"Goals, set beforehand: {met} of {len(goals)} met"
+    return Table(title, ("goal", "wanted", "measured", "verdict"), rows)
+
+
+def _slice_goals_table(goals: Sequence[Goal]) -> Table:
+    """Lay out the goals within slices: a slice a row, a goal a column."""
+    columns = dict.fromkeys(f"{goal.goal} ({goal.wanted})" for goal in goals)
+    cells = {
+        (
+            goal.scope,
+            f"{goal.goal} ({goal.wanted})",
+        ): f"{_measured(goal).removesuffix(' points')}, {_verdict(goal)}"
+        for goal in goals
+    }
+    rows = tuple(
+        (_short(scope), *(cells.get((scope, column), _UNKNOWN) for column in columns))
+        for scope in dict.fromkeys(goal.scope for goal in goals)
+    )
+    return Table("Goals by backbone and size", ("backbone, rows", *columns), rows)
+
+
+def _short(scope: str) -> str:
+    return scope.removesuffix(" rows")
+
+
+def _measured(goal: Goal) -> str:
+    return _UNKNOWN if math.isnan(goal.measured) else in_unit(goal.measured, goal.unit)
+
+
+def _verdict(goal: Goal) -> str:
+    return {True: "met", False: "missed", None: "unknown"}[goal.met]
+
+
+def p_text(p_value: Any) -> str:
+    """Return a p-value as tables show it, such as `.012`."""
+    value = _nan(p_value)
+    if math.isnan(value):
+        return _UNKNOWN
+    return "< .001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
+
+
+def _p_note(p_value: Any) -> str:
+    text = p_text(p_value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def _number(value: Any, digits: int = 2) -> str:
+    number = _nan(value)
+    return f"{round(number, digits) + 0.0:.{digits}f}" if math.isfinite(number) else _UNKNOWN
+
+
+def _share(value: Any) -> str:
+    number = _nan(value)
+    return f"{100 * number:.1f} %" if math.isfinite(number) else _UNKNOWN
+
+
+def _nan(value: Any) -> float:
+    """Return a number; NaN for what JSON could not say."""
+    return math.nan if value is None else float(value)

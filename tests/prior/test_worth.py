@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from metaft.prior.worth import p_text, worth_notes, worth_tables
+
+
+@pytest.fixture
+def validation(own_prior: Path) -> dict:
+    return json.loads((own_prior / "prior.json").read_text())["validation"]
+
+
+def test_every_table_is_complete(validation) -> None:
+    tables = worth_tables(validation)
+    assert [table.title.split()[0] for table in tables] == ["4", "Points", "Normalised", "Goals,"]
+    for table in tables:
+        assert {len(row) for row in table.rows} == {len(table.columns)}
+    methods, points, _, goals = tables
+    assert [row[0] for row in methods.rows] == list(validation["methods"])
+    assert len(points.rows) == len(validation["comparisons"])
+    assert len(goals.rows) == len(validation["goals"])
+
+
+def test_numbers_are_those_of_the_validation(validation) -> None:
+    methods, points, *_ = worth_tables(validation)
+    learned = validation["methods"]["learned"]
+    row = dict(zip(methods.columns, methods.rows[0], strict=True))
+    assert row["points"] == f"{learned['points']:.2f}"
+    assert row["regret"] == f"{learned['regret']:.2f}"
+    first = dict(zip(points.columns, points.rows[0], strict=True))
+    compared = validation["comparisons"]["learned - plain"]["points"]
+    assert first["rival"] == "plain"
+    assert first["t"] == p_text(compared["t_test_p_holm"])
+    assert first["mean (95 %)"].startswith(f"{compared['mean']:.2f} (")
+
+
+def test_slices_and_their_goals_stand_apart(validation) -> None:
+    compared = validation["comparisons"]["learned - plain"] | {"rival": "best-average"}
+    compared["points"] |= {"t_test_p_holm": 0.0004, "wilcoxon_p_holm": 0.012}
+    part = {"slice": "bert, 512 rows", "tasks": 7, "methods": validation["methods"]}
+    validation["slices"] = [{**part, "learned - average": compared}]
+    validation["goals"].append({**validation["goals"][1], "scope": "bert, 512 rows", "met": False})
+    *_, slices, goals, slice_goals = worth_tables(validation)
+    row = dict(zip(slices.columns, slices.rows[0], strict=True))
+    assert (row["backbone, rows"], row["tasks"], row["p"]) == ("bert, 512", "7", ".012")
+    assert row["average"] == f"{validation['methods']['best-average']['regret']:.2f}"
+    assert len(goals.rows) == len(validation["goals"]) - 1
+    assert slice_goals.rows[0][1].endswith(", missed")
+
+
+def test_unknown_figures_are_dashes(validation) -> None:
+    validation["methods"]["learned"]["relative_seconds"] = None
+    validation["goals"][0] |= {"measured": None, "met": None}
+    methods, *_, goals = worth_tables(validation)
+    assert methods.rows[0][6] == "-"
+    assert goals.rows[0][2:] == ("-", "unknown")
+
+
+def test_nothing_judged_says_nothing(validation) -> None:
+    validation |= {"methods": {}, "comparisons": {}, "ranks": {}, "slices": [], "goals": []}
+    assert worth_tables(validation) == []
+    assert worth_notes(validation) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0123, ".012"), (0.0009, "< .001"), (1.0, "1.000"), (None, "-"), (0.05, ".050")],
+)
+def test_p_values(value: float | None, text: str) -> None:
+    assert p_text(value) == text
