@@ -7,6 +7,7 @@ the traces, and for one thread of it with a core of its own.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ _UNKNOWN_TOKENS = 64.0
 _BYTES_PER_WEIGHT = 4
 _BYTES_PER_LEARNED = 16  # weight, gradient and two moments of AdamW, each float32
 _GIGA, _MEBI = 1e9, float(1 << 20)
+_BLOCKS_KEPT = 1024  # a validation fits hundreds of times to the same blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +94,9 @@ class _Amounts:
     memory: np.ndarray
 
     @classmethod
+    @functools.lru_cache(maxsize=_BLOCKS_KEPT)
     def count(cls, space: Space, row: Described) -> _Amounts:
-        """Count for every cell, on a task and backbone."""
+        """Count for every cell, on a task and backbone; it never changes, so it is kept."""
         epochs, batch_size = space.epochs, _field(space, "batch_size")
         frozen = _field(space, "frozen_fraction")
         units, blocks = _units_of(space, row), _block_parameters(row)

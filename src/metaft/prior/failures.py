@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from metaft.prior.space import Space
 from metaft.prior.table import TraceTable
 
 _BACKBONE = ("backbone_depth", "backbone_log2_width")
+_BLOCKS_KEPT = 1024  # a validation fits hundreds of times to the same blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +72,7 @@ def _rate_of(failed: bool, runs: int) -> float:
     return (runs * failed + 0.5) / (runs + 1.0)
 
 
+@functools.lru_cache(maxsize=_BLOCKS_KEPT)
 def _inputs(space: Space, row: Described) -> np.ndarray:
     """Return `(cells, inputs)`: the encoded recipes and the backbone's size."""
     recipes = encode_recipes(space.cells, row.train_rows)
