@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from metaft.finetuning.device import Compute
+from metaft.finetuning.dropout import quick_dropout
 from metaft.finetuning.feed import Feed
 from metaft.finetuning.model import Classifier, trainable
 from metaft.finetuning.schedules import rate_factor
@@ -31,12 +32,14 @@ class Stepper:
         self.total_steps = total_steps
         self.parameters = list(trainable(model).values())
         self.scaler = torch.GradScaler(compute.device, enabled=compute.precision == "fp16")
+        self.dropout = quick_dropout(compute.device)
         self.taken = 0
 
     def step(self, feed: Feed, rows: np.ndarray, targets: Tensor) -> Tensor:
         """Take one step on the given rows; return its loss, not synchronised."""
-        wanted = targets[torch.from_numpy(rows).to(targets.device)]
-        loss = loss_of(feed.logits(self.model, rows), wanted)
+        with self.dropout:
+            logits = feed.logits(self.model, rows)
+        loss = loss_of(logits, targets[torch.from_numpy(rows).to(targets.device)])
         self.scaler.scale(loss).backward()
         self.update()
         return loss.detach()
