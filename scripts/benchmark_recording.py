@@ -1,6 +1,7 @@
 """Measure metaft's loop against `transformers.Trainer`: same model, data, precision and epochs.
 
     python scripts/benchmark_recording.py [--only full,half,head,design] [--rows 256] [--rounds 3]
+        [--design-rounds 1]
 
 Both take turns in one process; ratios are formed within a round. Needs `accelerate`, as Trainer
 does. With METAFT_DATA the task is AG News (timed only, nothing is kept), else a bundled one.
@@ -45,7 +46,7 @@ HEAD_EPOCHS = 5
 DESIGN_RECIPES, DESIGN_EPOCHS = 16, 6
 RUN_BUDGETS = (1, 3)  # Epoch budgets of the design that Trainer really runs.
 FEW_ROWS = 64  # One batch: evaluation apart.
-DESIGN_VALIDATION_ROWS = 400
+DESIGN_VALIDATION_SHARE = 400 / 512  # Of the training rows: what most runs are recorded with.
 MATRIX_GOALS = {"cpu": 0.65, "cuda": 0.35}
 
 NOTES = (
@@ -62,10 +63,11 @@ NOTES = (
     "metaft's cache is empty at the start of every run.",
     f"design: {DESIGN_RECIPES} recipes; metaft runs each once for {DESIGN_EPOCHS} epochs and "
     f"answers budgets 1 to {DESIGN_EPOCHS}, the cache of frozen blocks filled within the measured "
-    f"time. Trainer runs the budgets {' and '.join(map(str, RUN_BUDGETS))} of every recipe; the "
-    "others are put on the straight line through these two, and one recipe's longest budget is "
-    "run as a check. Both score all validation rows after every epoch, and "
-    f"{FEW_ROWS} test rows once for every answer.",
+    f"time. Trainer runs the budgets {' and '.join(map(str, RUN_BUDGETS))} of every recipe, once "
+    "for recipes of one frozen depth and batch size, which are the same work to it; the other "
+    "budgets are put on the straight line through these two, and one recipe's longest budget is "
+    "run as a check. Both score the validation rows after every epoch (100 for 128 training rows, "
+    f"as 400 for 512), and {FEW_ROWS} test rows once for every answer.",
     "Share of matrix products: operations of matrix products alone, forward and backward, over "
     "the time of the training epochs, against large square products in the same round.",
 )
@@ -80,9 +82,10 @@ class Setting:
     Attributes:
         backbone: Pretrained.
         task: Sub-sampled, with few validation and test rows.
-        design_task: The same training rows, with as many validation rows as recording has.
+        design_task: The same training rows, with the share of validation rows of recording.
         epochs: Of full and half.
-        rounds: Turns of everything.
+        rounds: Turns of everything but the design.
+        design_rounds: Turns of the design.
         precision: Of metaft and of Trainer, unless that runs as it comes.
     """
 
@@ -91,6 +94,7 @@ class Setting:
     design_task: Task
     epochs: int
     rounds: int
+    design_rounds: int
     precision: str
     on_turn: Progress = measuring.say_turn
 
@@ -130,6 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "train_rows": len(setting.task.train),
         "epochs": setting.epochs,
         "rounds": setting.rounds,
+        "design_rounds": setting.design_rounds,
         "precision": setting.precision,
         "figures": measuring.table_of(figures, options.clock),
         "notes": NOTES,
@@ -184,7 +189,8 @@ def measure_design(setting: Setting) -> list[Figure]:
     """Answer every recipe of the design at every budget."""
     recipes = [setting.recipe(r, DESIGN_EPOCHS) for r in design(DESIGN_RECIPES, DESIGN_EPOCHS)]
     rival = TrainerRival(setting.design_task, setting.backbone, MAX_LENGTH)
-    rounds = [_design_round(setting, rival, recipes, at) for at in range(1, setting.rounds + 1)]
+    numbers = range(1, setting.design_rounds + 1)
+    rounds = [_design_round(setting, rival, recipes, number) for number in numbers]
     answers = DESIGN_RECIPES * DESIGN_EPOCHS
     theirs, ours = ([costs[side] for costs in rounds] for side in ("Trainer", "metaft"))
     check = _ratio_to_line(setting, rival, recipes[0])
@@ -222,18 +228,21 @@ def _design_round(
     """Answer the whole design once on each side, recipe by recipe in turn."""
     cache = PrefixCache(setting.design_task, setting.backbone, recipes=recipes)
     sums = {"metaft": Cost(0.0, 0.0), "Trainer": Cost(0.0, 0.0)}
+    runs: dict[tuple[float, int], list[Cost]] = {}  # (frozen fraction, batch size) -> budgets
     for at, recipe in enumerate(recipes, start=1):
         ours = measuring.cost_of(
             lambda recipe=recipe: _fine_tune(
                 setting.design_task, setting.backbone, recipe, cache, test_every_epoch=True
             )
         )
-        runs = [_cost_of_budget(rival, recipe, epochs) for epochs in RUN_BUDGETS]
-        line = [_on_line(runs, epochs) for epochs in range(1, DESIGN_EPOCHS + 1)]
-        sums["metaft"] += ours
-        sums["Trainer"] += sum(line, start=Cost(0.0, 0.0))
         setting.on_turn(number, f"design, recipe {at} of {len(recipes)}, metaft", ours)
-        setting.on_turn(number, f"design, recipe {at}, Trainer, one epoch", runs[0])
+        work = (recipe.frozen_fraction, recipe.batch_size)
+        if work not in runs:
+            runs[work] = [_cost_of_budget(rival, recipe, epochs) for epochs in RUN_BUDGETS]
+            setting.on_turn(number, f"design, recipe {at}, Trainer, one epoch", runs[work][0])
+        sums["metaft"] += ours
+        for epochs in range(1, DESIGN_EPOCHS + 1):
+            sums["Trainer"] += _on_line(runs[work], epochs)
     return sums
 
 
@@ -252,7 +261,7 @@ def _ratio_to_line(setting: Setting, rival: TrainerRival, recipe: Recipe) -> Cos
     """Run the longest budget and return its cost as a share of what the line says."""
     runs = [_cost_of_budget(rival, recipe, epochs) for epochs in (*RUN_BUDGETS, DESIGN_EPOCHS)]
     expected, real = _on_line(runs[:2], DESIGN_EPOCHS), runs[2]
-    setting.on_turn(setting.rounds, "design, check of the longest budget", real)
+    setting.on_turn(setting.design_rounds, "design, check of the longest budget", real)
     return Cost(real.wall_seconds / expected.wall_seconds, real.cpu_seconds / expected.cpu_seconds)
 
 
@@ -356,9 +365,12 @@ def _set_up(options: argparse.Namespace) -> Setting:
     return Setting(
         backbone=backbone,
         task=subsample(task, **kept, validation_rows=FEW_ROWS),
-        design_task=subsample(task, **kept, validation_rows=DESIGN_VALIDATION_ROWS),
+        design_task=subsample(
+            task, **kept, validation_rows=round(options.rows * DESIGN_VALIDATION_SHARE)
+        ),
         epochs=options.epochs,
         rounds=options.rounds,
+        design_rounds=options.design_rounds,
         precision=resolve_compute("auto", options.precision).precision,
     )
 
@@ -369,7 +381,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Measure metaft's loop against transformers.Trainer, in turns."
     )
     parser.add_argument("--rows", type=int, default=256, help="training rows")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of everything")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of full, half and head")
+    parser.add_argument("--design-rounds", type=int, default=1, help="turns of the design")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     parser.add_argument("--epochs", type=int, default=3, help="epochs of full and half")
     parser.add_argument("--only", type=_sections, default=SECTIONS, help=",".join(SECTIONS))

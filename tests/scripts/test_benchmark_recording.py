@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ pytest.importorskip("accelerate", reason="transformers.Trainer needs accelerate"
 
 import benchmark_recording
 import matrix_products
+import measuring
 from matrix_products import padded_lengths, training_flops
 from trainer_rival import TrainerRival
 
@@ -84,6 +86,42 @@ def test_operations_are_those_of_a_whole_batch(task: Task, backbone: TextBackbon
     counted = flops(padded_lengths(backbone, examples, rows))
     assert counted == pytest.approx(counter.get_total_flops(), rel=1e-6)
     assert flops(examples.lengths[rows]) < counted
+
+
+def test_trainer_runs_once_what_is_the_same_work_to_it(
+    task: Task, backbone: TextBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[float, int, int]] = []
+
+    class Rival:
+        def run(self, recipe: Recipe) -> None:
+            ran.append((recipe.frozen_fraction, recipe.batch_size, recipe.epochs))
+
+    def cost_of(action: Callable[[], object]) -> measuring.Cost:
+        before = len(ran)
+        action()
+        seconds = 1.0 + ran[-1][2] if len(ran) > before else 1.0
+        return measuring.Cost(seconds, seconds)
+
+    monkeypatch.setattr(benchmark_recording, "_fine_tune", lambda *_, **__: None)
+    monkeypatch.setattr(measuring, "cost_of", cost_of)
+    setting = benchmark_recording.Setting(
+        backbone, task, task, 1, 1, 1, "fp32", on_turn=lambda *_: None
+    )
+    recipes = [
+        Recipe(epochs=6),
+        Recipe(epochs=6, learning_rate=1e-3),
+        Recipe(epochs=6, batch_size=8),
+        Recipe(epochs=6, frozen_fraction=0.5),
+    ]
+    rival: Any = Rival()
+    sums = benchmark_recording._design_round(setting, rival, recipes, 1)
+    assert ran == [
+        (0.0, 16, 1), (0.0, 16, 3), (0.0, 8, 1), (0.0, 8, 3), (0.5, 16, 1), (0.5, 16, 3)
+    ]  # fmt: skip
+    # A budget of e epochs takes 1 + e seconds here; every recipe is answered at six of them.
+    assert sums["Trainer"].wall_seconds == pytest.approx(4 * (2 + 3 + 4 + 5 + 6 + 7))
+    assert sums["metaft"].wall_seconds == 4.0
 
 
 @pytest.mark.parametrize("format_", ["table", "json"])
