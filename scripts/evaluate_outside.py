@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from sklearn.ensemble import ExtraTreesRegressor
 
 from metaft.prior.encoding import encode_recipes
-from metaft.prior.forest import Forest
 from metaft.recipes import PLAIN, Recipe
 from metaft.traces.mapping import OutsideMapping
 from metaft.traces.outside import read_outside
@@ -87,6 +87,12 @@ class Figures:
         return cls(score, best - score, float(target.test.max()) - score, (best - score) / gain)
 
 
+def _grow(inputs: np.ndarray, targets: np.ndarray) -> ExtraTreesRegressor:
+    """Grow a forest; the seeds of its trees are fixed."""
+    forest = ExtraTreesRegressor(100, min_samples_leaf=5, max_features=0.4, random_state=0)
+    return forest.fit(inputs, targets)
+
+
 def choose_by_surrogate(source: Backbone, seen: np.ndarray) -> int:
     """Return the recipe that a forest over recipes expects most of.
 
@@ -94,7 +100,7 @@ def choose_by_surrogate(source: Backbone, seen: np.ndarray) -> int:
         source: What is learned from: its validation scores.
         seen: Numbers of the runs that are learned from.
     """
-    forest = Forest.grow(source.inputs[seen], source.validation[seen])
+    forest = _grow(source.inputs[seen], source.validation[seen])
     return int(forest.predict(source.inputs).argmax())
 
 
@@ -102,14 +108,14 @@ def choose_by_ranks(source: Backbone, seen: np.ndarray) -> int:
     """Return what the forest expects most of when it is fitted to ranks."""
     ranks = np.empty(len(seen))
     ranks[source.validation[seen].argsort(kind="stable")] = np.arange(len(seen))
-    forest = Forest.grow(source.inputs[seen], ranks)
+    forest = _grow(source.inputs[seen], ranks)
     return int(forest.predict(source.inputs).argmax())
 
 
 def choose_by_cut_losses(source: Backbone, seen: np.ndarray) -> int:
     """Return what the forest expects most of when a failed run is merely a bad one."""
     points = source.validation[seen]
-    forest = Forest.grow(source.inputs[seen], np.maximum(points, points.max() - LOSS_POINTS))
+    forest = _grow(source.inputs[seen], np.maximum(points, points.max() - LOSS_POINTS))
     return int(forest.predict(source.inputs).argmax())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +15,6 @@ import pytest
 
 from metaft.features.extract import FEATURES
 from metaft.finetuning.outcome import Costs, EpochRecord
-from metaft.prior import forest
 from metaft.prior.described import Described, describe_blocks
 from metaft.prior.fit import write_prior
 from metaft.prior.leaving_out import LeftOut, leave_each_out
@@ -69,14 +68,6 @@ class WorldFactory(Protocol):
         noise_points: float = 0.7,
         seed: int = 0,
     ) -> World: ...
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _small_forests() -> Iterator[None]:
-    """Grow fewer trees: the tests leave out hundreds of times."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forest, "TREES", 20)
-        yield
 
 
 @pytest.fixture(scope="session")

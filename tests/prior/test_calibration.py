@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metaft.prior.calibration import Calibration, calibrate, conformal_half_width
+from metaft.prior.profiles import Profile
 
 
 @given(st.floats(0.0, 10.0), st.floats(0.0, 1.0))
@@ -61,10 +62,14 @@ def test_the_surrogate_counts_only_where_features_tell(telling, silent) -> None:
     assert weight_of(silent) == 0.0
 
 
+def _times(factor: float, profile: Profile) -> Profile:
+    return dataclasses.replace(profile, effects=factor * profile.effects)
+
+
 def test_a_lucky_surrogate_that_predicts_badly_does_not_count(telling) -> None:
     """The ranks are as good as ever, but what it says of the scores is worse than the average."""
     loud = [
-        dataclasses.replace(left.outlook, surrogate=10 * left.outlook.surrogate)
+        dataclasses.replace(left.outlook, surrogate=_times(10, left.outlook.surrogate))
         for left in telling.left_out
     ]
     assert calibrate(telling.table, loud).weight == 0.0

@@ -6,6 +6,7 @@ import pytest
 from metaft.errors import PriorError
 from metaft.prior.choice import Limits, rank_cells
 from metaft.prior.outlook import Outlook
+from metaft.prior.profiles import Profile
 from metaft.prior.space import Space
 from metaft.recipes import PLAIN, Recipe
 
@@ -28,8 +29,8 @@ def _outlook(space: Space, effects: dict[Recipe, list[float]], **changes) -> Out
     frozen = np.array([cell.frozen_fraction > 0 for cell in space.cells])
     facts = {
         "average": average,
-        "surrogate": -average,
-        "task_effects": np.stack([average, average]),  # all tasks agree: no doubt
+        "pooled": _sure(average),
+        "surrogate": _sure(-average),
         "level": 80.0,
         "plateau": np.arange(len(space)),
         "training_seconds": space.epochs * 10.0,
@@ -39,6 +40,10 @@ def _outlook(space: Space, effects: dict[Recipe, list[float]], **changes) -> Out
         "distances": {"near": 1.0},
     }
     return Outlook(**{**facts, **changes})
+
+
+def _sure(effects: np.ndarray) -> Profile:
+    return Profile(effects, np.zeros(len(effects)), np.zeros((len(effects), 1)))
 
 
 EFFECTS = {PLAIN: [0, 1, 2, 2.1], FAST: [1, 2, 2.05, 2.0], STEADY: [1, 3, 3.1, 3.15]}
@@ -66,11 +71,10 @@ def test_cost_can_always_take_plain(space) -> None:
 
 
 def _in_doubt(space: Space, cells: np.ndarray) -> Outlook:
-    """Two tasks disagree by a point on some cells: a standard error of half a point."""
-    outlook = _outlook(space, EFFECTS)
-    apart = np.where(cells, 0.5, 0.0)
-    both = np.stack([outlook.average + apart, outlook.average - apart])
-    return _outlook(space, EFFECTS, task_effects=both)
+    """Some cells may all be half a point better or worse than the others."""
+    average = _outlook(space, EFFECTS).average
+    spread = np.where(cells, 0.5, 0.0)[:, None]
+    return _outlook(space, EFFECTS, pooled=Profile(average, np.zeros(len(space)), spread))
 
 
 def test_cost_takes_nothing_that_may_be_overrated(space) -> None:

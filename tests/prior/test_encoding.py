@@ -19,6 +19,8 @@ def test_by_hand() -> None:
     assert encoded["warmup_epochs"] == pytest.approx(0.4)
     assert encoded["is_linear_probe"] == 1.0
     assert encoded["is_linear_schedule"] == 0.0
+    assert encoded["log2_epochs"] == 2.0
+    assert encoded["is_head_alone"] == 0.0
 
 
 def test_more_rows_are_more_steps() -> None:

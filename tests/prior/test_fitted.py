@@ -34,7 +34,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def _look(prior: Prior) -> np.ndarray:
-    return prior.fitted.models.look_at(prior.fitted.described[0]).surrogate
+    return prior.fitted.models.look_at(prior.fitted.described[0]).surrogate.effects
 
 
 def test_the_second_time_comes_from_the_cache(world_prior: Path, home: Path, fits) -> None:

@@ -73,11 +73,3 @@ def test_the_plateau_is_where_recipes_do_well(make_world) -> None:
     mean = model.effects.mean(0)
     assert mean[model.plateau].min() >= np.sort(mean)[-10]
     assert len(design(8, 3)) * 3 == len(model.space)
-
-
-def test_task_effects_are_means_over_alike_blocks(make_world) -> None:
-    world = make_world(3, sizes=(128, 400, 512))
-    model = _fit(world)
-    rows = np.array([block.train_rows for block in model.blocks])
-    expected = model.effects[rows != 128].reshape(3, 2, -1).mean(1)
-    np.testing.assert_allclose(model.task_effects(world.described[2]), expected)

@@ -9,7 +9,7 @@ import pytest
 from metaft.prior import validate as validation
 from metaft.prior.described import describe_blocks
 from metaft.prior.judging import Judged
-from metaft.prior.rivals import METHODS
+from metaft.prior.rivals import METHODS, OWN
 from metaft.prior.table import tabulate
 from metaft.prior.validate import count_validation_fits, shuffle_features, validate
 
@@ -29,7 +29,7 @@ def test_every_rival_is_judged(judged) -> None:
     _, figures, left_out = judged
     assert figures["tasks"] == figures["blocks"] == len(left_out) == 5
     assert {"learned", "plain", "best-average", "1-nn", "random-4"} <= set(figures["methods"])
-    rivals = set(METHODS) - {"learned", "learned-cost", "surrogate"}
+    rivals = set(METHODS) - set(OWN)
     expected = {f"learned - {rival}" for rival in rivals} | {"learned-cost - plain"}
     assert set(figures["comparisons"]) == expected
     assert set(figures["ranks"]["mean_ranks"]) == set(figures["methods"]) == set(METHODS)

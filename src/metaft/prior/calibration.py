@@ -13,6 +13,7 @@ import numpy as np
 
 from metaft.prior.choice import rank_cells
 from metaft.prior.outlook import Outlook
+from metaft.prior.profiles import kept_points
 from metaft.prior.table import TraceTable
 
 WEIGHTS = (0.25, 0.5, 0.75, 1.0)
@@ -21,7 +22,7 @@ WEIGHTS = (0.25, 0.5, 0.75, 1.0)
 INTERVAL_LEVEL = 0.9
 
 _NEAR_LEVEL = 0.9  # quantile of the distances that leave-one-out has seen
-_STANDARD_ERRORS = 2.0  # by which a weight must beat best-average; less is often luck
+_STANDARD_ERRORS = 2.0  # by which a weight must predict better; less is often luck
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,11 @@ def calibrate(
 ) -> Calibration:
     """Learn from predictions for left-out blocks.
 
-    The surrogate counts only where it (a) predicts the scores of left-out tasks better than
-    the average recipe profile does and (b) chooses recipes that are better than best-average
-    by more than two standard errors; else its weight is 0. The interval is conformal: the
-    quantile of the errors for the chosen recipe, each task counting once.
+    The surrogate counts only where it predicts the profiles of left-out tasks better than what
+    is pooled without features does, by more than two standard errors; else its weight is 0.
+    All cells of a task tell that, so a dozen tasks tell more of it than their chosen cells
+    would. The interval is conformal: the quantile of the errors for the chosen recipe, each
+    task counting once.
 
     Args:
         table: The blocks.
@@ -121,15 +123,9 @@ def per_task(values: Sequence[float] | np.ndarray, tasks: Sequence[str]) -> np.n
 
 
 def _choose_weight(table: TraceTable, outlooks: Sequence[Outlook]) -> float:
-    """Return the weight with the largest gain, if that gain is to be believed."""
-    if _skill(table, outlooks) <= 0.0:
-        return 0.0
-
-    def scores(weight: float) -> np.ndarray:
-        chosen = [recorded_choice(table, row, o, weight) for row, o in enumerate(outlooks)]
-        return table.test[np.arange(len(chosen)), chosen]
-
-    gains = {weight: per_task(scores(weight) - scores(0.0), tasks_of(table)) for weight in WEIGHTS}
+    """Return the weight with which left-out profiles are predicted best, if that is no luck."""
+    alone = _errors(table, outlooks, 0.0)
+    gains = {weight: alone - _errors(table, outlooks, weight) for weight in WEIGHTS}
     sound = {weight: gain.mean() for weight, gain in gains.items() if _is_believable(gain)}
     return max(sound, key=lambda weight: sound[weight], default=0.0)
 
@@ -141,24 +137,15 @@ def _is_believable(gain: np.ndarray) -> bool:
     return bool(gain.mean() > _STANDARD_ERRORS * standard_error)
 
 
-def _skill(table: TraceTable, outlooks: Sequence[Outlook]) -> float:
-    """Return the share of the average profile's squared error that the surrogate removes.
-
-    Above 0 it says more of left-out tasks than the average does; below, it says less.
-    """
-    before = after = 0.0
-    for row, outlook in enumerate(outlooks):
-        truth = _centred(table, row, table.test[row])
-        before += float(((truth - _centred(table, row, outlook.average)) ** 2).sum())
-        after += float(((truth - _centred(table, row, outlook.surrogate)) ** 2).sum())
-    return 1.0 - after / max(before, 1e-12)
-
-
-def _centred(table: TraceTable, row: int, values: np.ndarray) -> np.ndarray:
-    """Return values of the recorded cells of a block, relative to their mean."""
-    known = values[np.isfinite(table.test[row])]
-    centred: np.ndarray = known - known.mean()
-    return centred
+def _errors(table: TraceTable, outlooks: Sequence[Outlook], weight: float) -> np.ndarray:
+    """Return the mean squared error of the expected profiles `(tasks,)`, in squared points."""
+    errors = []
+    for scores, outlook in zip(table.test, outlooks, strict=True):
+        known = np.isfinite(scores)
+        truth = kept_points(scores[known])
+        expected = outlook.kept_effects(weight)[known]
+        errors.append(float(np.var(truth - expected)))
+    return per_task(errors, tasks_of(table))
 
 
 def _error_of_choice(table: TraceTable, row: int, outlook: Outlook, weight: float) -> float:

@@ -67,7 +67,7 @@ def rank_cells(
     Args:
         outlook: What is expected.
         space: The cells.
-        weight: Of the surrogate against the average, in [0, 1].
+        weight: Of the surrogate against what is pooled without features, in [0, 1].
         goal: What is sought.
         allowed: `(cells,)` which cells may be chosen; at least one.
 
@@ -76,19 +76,21 @@ def rank_cells(
     """
     worth = outlook.effects(weight) - FAILURE_PRICE_POINTS * outlook.failure
     order = [
-        _shortened(cell, worth, outlook, space, allowed)
+        _shortened(cell, worth, outlook.doubts(cell, weight), space, allowed)
         for cell in _one_per_family(np.where(allowed, worth, -np.inf), space)
     ]
     if goal == "score":
         return order
-    no_worse = allowed & _is_as_good_as(space.plain, worth, outlook)
+    doubts = outlook.doubts(space.plain, weight)
+    no_worse = allowed & _is_as_good_as(space.plain, worth, doubts)
     no_worse[order[0]] = True
     return _one_per_family(np.where(no_worse, -outlook.run_seconds, -np.inf), space)
 
 
-def _is_as_good_as(cell: int, worth: np.ndarray, outlook: Outlook) -> np.ndarray:
+def _is_as_good_as(cell: int, worth: np.ndarray, doubts: np.ndarray) -> np.ndarray:
     """Return which cells `(cells,)` are as good as one of them, beyond one standard error."""
-    return worth - worth[cell] >= outlook.doubts(cell) - INDIFFERENCE_POINTS
+    as_good: np.ndarray = worth - worth[cell] >= doubts - INDIFFERENCE_POINTS
+    return as_good
 
 
 def _one_per_family(value: np.ndarray, space: Space) -> list[int]:
@@ -101,9 +103,9 @@ def _one_per_family(value: np.ndarray, space: Space) -> list[int]:
 
 
 def _shortened(
-    cell: int, worth: np.ndarray, outlook: Outlook, space: Space, allowed: np.ndarray
+    cell: int, worth: np.ndarray, doubts: np.ndarray, space: Space, allowed: np.ndarray
 ) -> int:
     """Return the earliest budget of the cell's curve that is as good."""
     same_curve = space.families == space.families[cell]
-    candidates = np.flatnonzero(allowed & same_curve & _is_as_good_as(cell, worth, outlook))
+    candidates = np.flatnonzero(allowed & same_curve & _is_as_good_as(cell, worth, doubts))
     return int(candidates[np.argmin(space.epochs[candidates])])

@@ -16,6 +16,7 @@ import numpy as np
 from metaft.prior.calibration import Calibration, calibrate
 from metaft.prior.described import Described
 from metaft.prior.outlook import OutcomeModels, Outlook
+from metaft.prior.scores import UNTUNED, Tunings
 from metaft.prior.table import TraceTable
 
 MOST_GROUPS = 10
@@ -49,12 +50,12 @@ class _World:
     rows: Sequence[Described]
     relatives: Mapping[str, frozenset[str]]
 
-    def fit_without(self, tasks: Iterable[str]) -> OutcomeModels | None:
+    def fit_without(self, tasks: Iterable[str], tunings: Tunings = UNTUNED) -> OutcomeModels | None:
         """Fit without some tasks and their relatives; None where nothing is left."""
         kept = self.blocks_without(tasks)
         if not kept:
             return None
-        return OutcomeModels.fit(self.table.take(kept), [self.rows[at] for at in kept])
+        return OutcomeModels.fit(self.table.take(kept), [self.rows[at] for at in kept], tunings)
 
     def blocks_without(self, tasks: Iterable[str]) -> list[int]:
         """Return the blocks of all tasks but some and their relatives."""
@@ -88,10 +89,10 @@ def leave_each_out(
     """
     world = _World(table, rows, relatives)
     groups = group_tasks(table.tasks, relatives)
-    pairs = _look_pairwise(world, groups, on_fit)
+    pairs, tunings = _look_pairwise(world, groups, on_fit)
     found = []
     for task in table.tasks:
-        models = world.fit_without([task])
+        models = world.fit_without([task], tunings.get(task, UNTUNED))
         _tell(on_fit)
         if models is None:
             continue
@@ -171,9 +172,17 @@ def _merged(groups: list[list[str]], most: int) -> list[tuple[str, ...]]:
 _Seen = dict[tuple[int, int], dict[int, Outlook]]
 
 
-def _look_pairwise(world: _World, groups: Sequence[tuple[str, ...]], on_fit: OnFit | None) -> _Seen:
-    """Return (group, group) -> block of either -> what models without both expect of it."""
+def _look_pairwise(
+    world: _World, groups: Sequence[tuple[str, ...]], on_fit: OnFit | None
+) -> tuple[_Seen, dict[str, Tunings]]:
+    """Look at the blocks of two groups by models without both.
+
+    Returns:
+        (group, group) -> block of either -> what is expected of it; and task -> the tunings
+        that were found without its whole group, so without the task.
+    """
     seen: _Seen = {}
+    tunings: dict[str, Tunings] = {}
     for one, other in itertools.combinations_with_replacement(range(len(groups)), 2):
         left_out = {*groups[one], *groups[other]}
         models = world.fit_without(left_out)
@@ -182,7 +191,9 @@ def _look_pairwise(world: _World, groups: Sequence[tuple[str, ...]], on_fit: OnF
             blocks = world.blocks_of(left_out)
             looks = {at: models.look_at(world.rows[at]) for at in blocks}
             seen[one, other] = seen[other, one] = looks
-    return seen
+            if one == other:
+                tunings |= dict.fromkeys(groups[one], models.scores.tunings)
+    return seen, tunings
 
 
 def _calibrate_without(

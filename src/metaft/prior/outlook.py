@@ -10,7 +10,8 @@ import numpy as np
 from metaft.prior.costs import CostModel
 from metaft.prior.described import Described
 from metaft.prior.failures import FailureModel
-from metaft.prior.scores import ScoreModel
+from metaft.prior.profiles import Profile
+from metaft.prior.scores import UNTUNED, ScoreModel, Tunings
 from metaft.prior.space import Space
 from metaft.prior.table import TraceTable
 
@@ -21,8 +22,9 @@ class Outlook:
 
     Attributes:
         average: Points relative to the task's mean, as the alike training blocks had them.
-        surrogate: The same, as the forest expects it from the features.
-        task_effects: `(tasks, cells)` the same on each alike training task.
+        pooled: What is expected of a task that is not known; recipes, sizes and backbones lend
+            to each other.
+        surrogate: What is expected of a task with these features.
         level: Expected score on the plateau, in points.
         plateau: Numbers of the cells that are best on average.
         training_seconds: Of the training steps alone.
@@ -33,8 +35,8 @@ class Outlook:
     """
 
     average: np.ndarray
-    surrogate: np.ndarray
-    task_effects: np.ndarray
+    pooled: Profile
+    surrogate: Profile
     level: float
     plateau: np.ndarray
     training_seconds: np.ndarray
@@ -49,26 +51,24 @@ class Outlook:
         return min(self.distances.values())
 
     def effects(self, weight: float) -> np.ndarray:
-        """Return weight x surrogate + (1 - weight) x average, in points `(cells,)`."""
-        if weight == 0.0:
-            return self.average
-        return weight * self.surrogate + (1.0 - weight) * self.average
+        """Return weight x surrogate + (1 - weight) x pooled, in points `(cells,)`."""
+        return self.kept_effects(weight) - (
+            weight * self.surrogate.excess + (1.0 - weight) * self.pooled.excess
+        )
+
+    def kept_effects(self, weight: float) -> np.ndarray:
+        """Return the same without what is lost beyond the points that the models keep."""
+        return weight * self.surrogate.effects + (1.0 - weight) * self.pooled.effects
 
     def scores(self, weight: float) -> np.ndarray:
         """Return expected scores `(cells,)` in points."""
         effects = self.effects(weight)
         return self.level + effects - effects[self.plateau].mean()
 
-    def doubts(self, cell: int) -> np.ndarray:
-        """Return the standard error `(cells,)` of each cell's mean lead over one of them.
-
-        Infinite where fewer than two training tasks have both.
-        """
-        leads = self.task_effects - self.task_effects[:, [cell]]
-        known = np.isfinite(leads).sum(0)
-        spread = np.ma.masked_invalid(leads).std(0, ddof=1).filled(np.inf)
-        doubts = np.where(known > 1, spread / np.sqrt(np.maximum(known, 1)), np.inf)
-        doubts[cell] = 0.0
+    def doubts(self, cell: int, weight: float) -> np.ndarray:
+        """Return the standard error `(cells,)` of each cell's mean lead over one of them."""
+        spread = (self.surrogate if weight > 0.0 else self.pooled).spread
+        doubts: np.ndarray = np.sqrt(((spread - spread[cell]) ** 2).sum(1))
         return doubts
 
 
@@ -81,15 +81,18 @@ class OutcomeModels:
     costs: CostModel
 
     @classmethod
-    def fit(cls, table: TraceTable, rows: Sequence[Described]) -> OutcomeModels:
+    def fit(
+        cls, table: TraceTable, rows: Sequence[Described], tunings: Tunings = UNTUNED
+    ) -> OutcomeModels:
         """Fit every model to the training blocks.
 
         Args:
             table: The training blocks alone.
             rows: Their descriptions, in the same order.
+            tunings: Of models fitted to some of these blocks, to take over.
         """
         return cls(
-            scores=ScoreModel.fit(table, rows),
+            scores=ScoreModel.fit(table, rows, tunings),
             failures=FailureModel.fit(table, rows),
             costs=CostModel.fit(table, rows),
         )
@@ -103,8 +106,8 @@ class OutcomeModels:
         """Return what is expected on a task."""
         return Outlook(
             average=self.scores.average(row),
+            pooled=self.scores.pooled(row),
             surrogate=self.scores.surrogate(row),
-            task_effects=self.scores.task_effects(row),
             level=self.scores.score_level(row),
             plateau=self.scores.plateau,
             training_seconds=self.costs.training_seconds(row),

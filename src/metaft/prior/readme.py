@@ -11,6 +11,7 @@ _MEANING = {
     "learned": "what `metaft suggest` answers",
     "learned-cost": "what `metaft suggest --goal cost` answers",
     "surrogate": "the model alone, whatever leave-one-out says of it",
+    "pooled": "what it falls back on: sizes and backbones lend to each other",
     "plain": "5e-5, three epochs, nothing frozen",
     "best-average": "the best mean over the training tasks, of the same backbone and size",
     "best-average-of-all": "the best mean over all traces",

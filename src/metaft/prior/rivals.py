@@ -72,10 +72,16 @@ def take_surrogate(table: TraceTable, left: LeftOut) -> Chosen | None:
     return _ask(table, left, "score", 1.0)
 
 
+def take_pooled(table: TraceTable, left: LeftOut) -> Chosen | None:
+    """Take what the prior falls back on: it knows size and backbone, but no other feature."""
+    return _ask(table, left, "score", 0.0)
+
+
 OWN: dict[str, Chooser] = {
     "learned": learned("score"),
     "learned-cost": learned("cost"),
     "surrogate": take_surrogate,
+    "pooled": take_pooled,
 }
 """What the prior itself answers: name -> how it chooses."""
 

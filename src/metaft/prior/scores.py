@@ -1,9 +1,11 @@
 """ScoreModel: how well every cell is expected to do on a task, from its features.
 
-Two opinions on the cells are kept apart, and blended only where leave-one-out allows it: the
-*average*, what each cell gained over the training blocks that are most alike in backbone and
-size, and the *surrogate*, a forest over features x recipe. Both are in points relative to
-the block's own mean; a third model says at which level the scores of a task lie.
+Three opinions on the cells are kept apart. The *average* is what each cell gained over the
+training blocks that are most alike in backbone and size: the rival to beat. The *pooled*
+average lends between recipes, sizes and backbones, but does not know one task from another:
+the fallback. The *surrogate* also knows the features; it is blended with the fallback where
+leave-one-out allows it. All are in points relative to a block's own mean; a further model says
+at which level the scores of a task lie.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ import numpy as np
 
 from metaft.features.extract import FEATURES
 from metaft.prior.described import Described
-from metaft.prior.encoding import encode_recipes
-from metaft.prior.forest import Forest
 from metaft.prior.level import LevelModel
+from metaft.prior.places import Tuning
+from metaft.prior.profiles import Profile, ProfileProcess
 from metaft.prior.scaling import Scaling
 from metaft.prior.space import Space
 from metaft.prior.table import Block, TraceTable
@@ -25,6 +27,22 @@ from metaft.prior.table import Block, TraceTable
 _PLATEAU_CELLS = 10
 _SIZE_TOLERANCE = 0.5  # log2 of the ratio of two train sizes that count as alike
 _ROUNDS = 50  # of alternating means, at most; complete tables need one
+
+
+@dataclass(frozen=True, slots=True)
+class Tunings:
+    """What the two processes share; None is found by the evidence.
+
+    Attributes:
+        surrogate: Of the process that knows the features.
+        pooled: Of the one that does not.
+    """
+
+    surrogate: Tuning | None = None
+    pooled: Tuning | None = None
+
+
+UNTUNED = Tunings()
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +56,8 @@ class ScoreModel:
             was recorded.
         scaling: Of the features.
         positions: `(blocks, features)` standardised features of the training blocks.
-        forest: Standardised features and encoded recipe -> effect.
+        process: Knows the features.
+        pooling: Does not.
         plateau: Numbers of the cells that are best on average; the level is their mean score.
         level: Features -> score on the plateau.
     """
@@ -48,17 +67,21 @@ class ScoreModel:
     effects: np.ndarray
     scaling: Scaling
     positions: np.ndarray
-    forest: Forest
+    process: ProfileProcess
+    pooling: ProfileProcess
     plateau: np.ndarray
     level: LevelModel
 
     @classmethod
-    def fit(cls, table: TraceTable, rows: Sequence[Described]) -> ScoreModel:
+    def fit(
+        cls, table: TraceTable, rows: Sequence[Described], tunings: Tunings = UNTUNED
+    ) -> ScoreModel:
         """Fit to training blocks.
 
         Args:
             table: The training blocks alone.
             rows: Their descriptions, in the same order.
+            tunings: Of processes fitted to some of these blocks, to take over.
         """
         effects = effects_of(table.test)
         scaling = Scaling.fit(FEATURES, rows)
@@ -71,7 +94,8 @@ class ScoreModel:
             effects=effects,
             scaling=scaling,
             positions=positions,
-            forest=_grow(table, effects, positions),
+            process=ProfileProcess.fit(table, rows, tunings.surrogate),
+            pooling=ProfileProcess.fit(table, rows, tunings.pooled, knows_features=False),
             plateau=plateau,
             level=LevelModel.fit(rows, positions, levels),
         )
@@ -88,15 +112,10 @@ class ScoreModel:
         for wider in (same, np.ones_like(same)):
             mean = np.where(np.isnan(mean), mean_known(self.effects[wider], 0), mean)
         if np.isnan(mean).any():
-            mean = np.where(np.isnan(mean), self._surrogate_average(), mean)
+            pooled = self.pooled(row).effects
+            offset = np.nanmean(mean - pooled)
+            mean = np.where(np.isnan(mean), pooled + offset, mean)
         return mean
-
-    def task_effects(self, row: Described) -> np.ndarray:
-        """Return the effects `(tasks, cells)` on the most alike blocks of each task."""
-        alike = self.alike(row.backbone, row.train_rows)
-        owners = np.array([block.task for block in self.blocks])
-        of_task = [self.effects[alike & (owners == task)] for task in np.unique(owners[alike])]
-        return np.array([mean_known(effects, 0) for effects in of_task])
 
     def alike(self, backbone: str, train_rows: int) -> np.ndarray:
         """Return which training blocks `(blocks,)` are most alike in backbone and size."""
@@ -106,9 +125,18 @@ class ScoreModel:
         alike: np.ndarray = same & (away <= away[same].min() + _SIZE_TOLERANCE)
         return alike
 
-    def surrogate(self, row: Described) -> np.ndarray:
-        """Return the effect `(cells,)` that the forest expects from the features."""
-        return self._ask_forest(self.scaling.apply(row), row.train_rows)
+    def surrogate(self, row: Described) -> Profile:
+        """Return what is expected of the cells, given the task's features."""
+        return self.process.predict(row, self._functions(row))
+
+    def pooled(self, row: Described) -> Profile:
+        """Return what is expected of the cells on a task that is not known."""
+        return self.pooling.predict(row, self._functions(row))
+
+    @property
+    def tunings(self) -> Tunings:
+        """Return what was found to be shared."""
+        return Tunings(self.process.tuning, self.pooling.tuning)
 
     def score_level(self, row: Described) -> float:
         """Return the expected score on the plateau, in points."""
@@ -128,14 +156,8 @@ class ScoreModel:
         same = np.array([block.backbone == backbone for block in self.blocks])
         return same if same.any() else np.ones_like(same)
 
-    def _surrogate_average(self) -> np.ndarray:
-        asked = zip(self.positions, self.blocks, strict=True)
-        effects = [self._ask_forest(position, block.train_rows) for position, block in asked]
-        return np.asarray(np.mean(effects, axis=0))
-
-    def _ask_forest(self, position: np.ndarray, train_rows: int) -> np.ndarray:
-        recipes = encode_recipes(self.space.cells, train_rows)
-        return self.forest.predict(_inputs(recipes, position))
+    def _functions(self, row: Described) -> np.ndarray:
+        return self.process.basis.expand(self.space.cells, row.train_rows)
 
 
 def effects_of(points: np.ndarray) -> np.ndarray:
@@ -170,20 +192,3 @@ def _plateau_of(effects: np.ndarray) -> np.ndarray:
     ranked = np.where(everywhere if everywhere.any() else np.isfinite(mean), mean, -np.inf)
     count = min(_PLATEAU_CELLS, int(np.isfinite(ranked).sum()))
     return np.argsort(-ranked, kind="stable")[:count]
-
-
-def _grow(table: TraceTable, effects: np.ndarray, positions: np.ndarray) -> Forest:
-    """Fit the forest to every recorded cell of every block."""
-    inputs, targets = [], []
-    for row, block in enumerate(table.blocks):
-        known = np.flatnonzero(np.isfinite(effects[row]))
-        recipes = encode_recipes([table.space.cells[at] for at in known], block.train_rows)
-        inputs.append(_inputs(recipes, positions[row]))
-        targets.append(effects[row, known])
-    return Forest.grow(np.concatenate(inputs), np.concatenate(targets))
-
-
-def _inputs(recipes: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Put the features of one block beside each encoded recipe."""
-    repeated = np.broadcast_to(position, (len(recipes), len(position)))
-    return np.concatenate([recipes, repeated], axis=1)

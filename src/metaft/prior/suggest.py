@@ -151,11 +151,11 @@ def _unlike_recorded(manifest: Manifest, row: Described) -> list[str]:
 
 
 def _untrusted(outlook: Outlook, calibration: Calibration) -> list[str]:
-    """Say where the best-average recipe stands in for the model."""
+    """Say where what is pooled without features stands in for the model."""
     if calibration.weight == 0.0:
         return [
-            "on left-out tasks the model chose no better than the best-average recipe, so "
-            "recipes are ranked by their average over the training tasks"
+            "on left-out tasks the features told nothing of the recipes, so these are ranked by "
+            "their average over the training tasks"
         ]
     weight = calibration.weight_at(outlook.distance)
     if weight == calibration.weight:

@@ -90,8 +90,9 @@ def _control_note(validation: Mapping[str, Any]) -> str:
     }
     return (
         "Negative control, features shuffled across tasks: the prior gains "
-        f"{gains['learned']} points on best-average ({_p_note(control['learned_gain_p'])}), its "
-        f"model alone {gains['surrogate']} ({_p_note(control['surrogate_gain_p'])})."
+        f"{gains['learned']} points on what is pooled without them "
+        f"({_p_note(control['learned_gain_p'])}), its model "
+        f"alone {gains['surrogate']} ({_p_note(control['surrogate_gain_p'])})."
     )
 
 
