@@ -5,6 +5,7 @@ from pathlib import Path
 
 from metaft.prior.manifest import Manifest
 from metaft.prior.readme import render_readme
+from metaft.prior.rivals import METHODS
 
 
 def test_figures_come_from_the_manifest(own_prior: Path) -> None:
@@ -31,3 +32,11 @@ def test_one_task_admits_to_know_nothing(own_prior: Path) -> None:
     text = render_readme(manifest)
     assert "nothing is known of its worth" in text
     assert "nan" not in text.lower()
+
+
+def test_every_method_is_explained(own_prior: Path) -> None:
+    text = render_readme(Manifest.read(own_prior))
+    for method in METHODS:
+        search = re.sub(r"-\d+$", "-N", method)
+        assert f"\n- {method}: " in text or f"\n- {search}: " in text, method
+    assert text.count("\n- random-N: ") == 1

@@ -15,7 +15,8 @@ def validation(own_prior: Path) -> dict:
 
 def test_every_table_is_complete(validation) -> None:
     tables = worth_tables(validation)
-    assert [table.title.split()[0] for table in tables] == ["4", "Points", "Normalised", "Goals,"]
+    names = ["methods", "points", "normalised_regret_saved", "goals"]
+    assert [table.name for table in tables] == names
     for table in tables:
         assert {len(row) for row in table.rows} == {len(table.columns)}
     methods, points, _, goals = tables

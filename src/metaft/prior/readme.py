@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from metaft.prior.manifest import Manifest
 from metaft.prior.worth import worth_notes, worth_tables
@@ -23,6 +23,9 @@ _MEANING = {
     "random-N": "random search, N full runs, the best on validation",
     "tpe-N": "TPE, N full runs, the best on validation",
 }
+
+_SHOWN = ("methods", "points", "slices", "goals")
+"""Tables; `metaft prior check` prints the others, too."""
 
 
 def render_readme(manifest: Manifest) -> str:
@@ -85,13 +88,19 @@ def _figures(manifest: Manifest) -> Iterator[str]:
     """Yield the tables of the validation, what the methods are, and notes."""
     validation = manifest["validation"]
     for table in worth_tables(validation):
-        yield f"{table.title}:\n\n{_table(table.columns, table.rows)}"
-    shown = {name.rpartition("-")[0] + "-N" for name in validation["methods"]}
-    known = shown | set(validation["methods"])
+        if table.name in _SHOWN:
+            yield f"### {table.title}\n\n{_table(table.columns, table.rows)}"
+        if table.name == "methods":
+            yield _explain(validation["methods"])
     notes = worth_notes(validation)
     if notes:
-        yield "\n".join(f"- {name}: {text}" for name, text in _MEANING.items() if name in known)
-        yield "\n".join(f"- {note}" for note in (*notes, _machine(manifest)))
+        yield "### Notes\n\n" + "\n".join(f"- {note}" for note in (*notes, _machine(manifest)))
+
+
+def _explain(methods: Iterable[str]) -> str:
+    """Say what each method is, searches of any size together."""
+    names = dict.fromkeys(n if n in _MEANING else f"{n.rpartition('-')[0]}-N" for n in methods)
+    return "\n".join(f"- {name}: {_MEANING[name]}" for name in names)
 
 
 def _machine(manifest: Manifest) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from metaft.prior.comparisons import MARGIN_POINTS
 from metaft.prior.goals import WHOLE, Goal, in_unit
 
 _UNKNOWN = "-"
@@ -17,11 +18,13 @@ class Table:
     """A table of texts.
 
     Attributes:
+        name: One word or two, for whoever looks for it.
         title: What it shows.
         columns: Headings; the first column names the row.
         rows: One text per column in each.
     """
 
+    name: str
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -59,7 +62,7 @@ def methods_table(validation: Mapping[str, Any]) -> Table:
         for name, figures in validation["methods"].items()
     )
     columns = ("method", "points", "regret", "normalised", "rank", "runs", "time", "failed")
-    return Table(f"{validation['tasks']} tasks, each left out", columns, rows)
+    return Table("methods", f"{validation['tasks']} tasks, each left out", columns, rows)
 
 
 def worth_notes(validation: Mapping[str, Any]) -> list[str]:
@@ -67,6 +70,7 @@ def worth_notes(validation: Mapping[str, Any]) -> list[str]:
     if not validation["methods"]:
         return []
     return [
+        f"No worse: both one-sided tests reject a loss of {MARGIN_POINTS:g} points or more.",
         *_ranks_note(validation["ranks"]),
         _control_note(validation),
         _forecast_note(validation),
@@ -119,7 +123,7 @@ def _tests_table(measure: str, title: str, validation: Mapping[str, Any]) -> Tab
     columns = ["rival", "mean (95 %)", "shift", "t", "Wilcoxon", "d_z", "w/t/l"]
     if measure == "points":
         columns.append("no worse")
-    return Table(f"{title} (p after Holm's correction)", tuple(columns), tuple(rows))
+    return Table(measure, f"{title} (p after Holm's correction)", tuple(columns), tuple(rows))
 
 
 def _tested(figures: Mapping[str, Any]) -> tuple[str, ...]:
@@ -145,7 +149,7 @@ def _slices_table(validation: Mapping[str, Any]) -> Table:
         rows.append((_short(part["slice"]), str(part["tasks"]), *map(_number, regrets), *tests))
     columns = ("backbone, rows", "tasks", "plain", "average", "learned")
     title = "Regret by backbone and size; points learned gains on the better average (larger p)"
-    return Table(title, (*columns, "gain (95 %)", "p", "d_z", "w/t/l"), tuple(rows))
+    return Table("slices", title, (*columns, "gain (95 %)", "p", "d_z", "w/t/l"), tuple(rows))
 
 
 def _tested_briefly(figures: Mapping[str, Any]) -> tuple[str, ...]:
@@ -159,7 +163,7 @@ def _goals_table(goals: Sequence[Goal]) -> Table:
     rows = tuple((goal.goal, goal.wanted, _measured(goal), _verdict(goal)) for goal in goals)
     met = sum(goal.met is True for goal in goals)
     title = f"Goals, set beforehand: {met} of {len(goals)} met"
-    return Table(title, ("goal", "wanted", "measured", "verdict"), rows)
+    return Table("goals", title, ("goal", "wanted", "measured", "verdict"), rows)
 
 
 def _slice_goals_table(goals: Sequence[Goal]) -> Table:
@@ -176,7 +180,7 @@ def _slice_goals_table(goals: Sequence[Goal]) -> Table:
         (_short(scope), *(cells.get((scope, column), _UNKNOWN) for column in columns))
         for scope in dict.fromkeys(goal.scope for goal in goals)
     )
-    return Table("Goals by backbone and size", ("backbone, rows", *columns), rows)
+    return Table("slice-goals", "Goals by backbone and size", ("backbone, rows", *columns), rows)
 
 
 def _short(scope: str) -> str:
