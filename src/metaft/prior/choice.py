@@ -77,14 +77,14 @@ def rank_cells(
     worth = outlook.effects(weight) - FAILURE_PRICE_POINTS * outlook.failure
     order = [
         _shortened(cell, worth, outlook.doubts(cell, weight), space, allowed)
-        for cell in _one_per_family(np.where(allowed, worth, -np.inf), space)
+        for cell in one_per_family(np.where(allowed, worth, -np.inf), space)
     ]
     if goal == "score":
         return order
     doubts = outlook.doubts(space.plain, weight)
     no_worse = allowed & _is_as_good_as(space.plain, worth, doubts)
     no_worse[order[0]] = True
-    return _one_per_family(np.where(no_worse, -outlook.run_seconds, -np.inf), space)
+    return one_per_family(np.where(no_worse, -outlook.run_seconds, -np.inf), space)
 
 
 def _is_as_good_as(cell: int, worth: np.ndarray, doubts: np.ndarray) -> np.ndarray:
@@ -93,7 +93,7 @@ def _is_as_good_as(cell: int, worth: np.ndarray, doubts: np.ndarray) -> np.ndarr
     return as_good
 
 
-def _one_per_family(value: np.ndarray, space: Space) -> list[int]:
+def one_per_family(value: np.ndarray, space: Space) -> list[int]:
     """Return the best cell of each family that has one, best first."""
     best: dict[int, int] = {}
     for cell in np.argsort(-value, kind="stable").tolist():

@@ -10,6 +10,8 @@ from metaft.prior.worth import worth_notes, worth_tables
 _MEANING = {
     "learned": "what `metaft suggest` answers",
     "learned-cost": "what `metaft suggest --goal cost` answers",
+    "learned-race": "the first 3 that `metaft suggest` answers, begun; the leader after an epoch "
+    "goes on",
     "surrogate": "the model alone, whatever leave-one-out says of it",
     "pooled": "what it falls back on: sizes and backbones lend to each other",
     "plain": "5e-5, three epochs, nothing frozen",
@@ -20,6 +22,8 @@ _MEANING = {
     "10-nn": "the best mean over the ten nearest tasks",
     "cost-aware-N": "successive halving, begun with N random recipes for one epoch",
     "portfolio-N": "the N recipes that do best together elsewhere, the best on validation",
+    "portfolio-race-N": "a portfolio of N, begun; the leader after an epoch goes on",
+    "race-N": "the N recipes that are best on average, begun; the leader after an epoch goes on",
     "random-N": "random search, N full runs, the best on validation",
     "tpe-N": "TPE, N full runs, the best on validation",
 }

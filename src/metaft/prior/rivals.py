@@ -9,6 +9,7 @@ import numpy as np
 from metaft.prior.choice import Goal, rank_cells
 from metaft.prior.chosen import Chooser, Chosen, take_highest, take_one
 from metaft.prior.leaving_out import LeftOut
+from metaft.prior.racing import race_average, race_learned, race_portfolio
 from metaft.prior.scores import mean_known
 from metaft.prior.searches import halving_search, portfolio_search, random_search
 from metaft.prior.table import TraceTable
@@ -80,6 +81,7 @@ def take_pooled(table: TraceTable, left: LeftOut) -> Chosen | None:
 OWN: dict[str, Chooser] = {
     "learned": learned("score"),
     "learned-cost": learned("cost"),
+    "learned-race": race_learned(),
     "surrogate": take_surrogate,
     "pooled": take_pooled,
 }
@@ -99,6 +101,8 @@ SEARCHES: dict[str, Chooser] = {
     "cost-aware-3": halving_search(3),
     "cost-aware-9": halving_search(9),
     "portfolio-4": portfolio_search(4),
+    "portfolio-race-2": race_portfolio(2),
+    "race-3": race_average(3),
     "random-4": random_search(4),
     "random-8": random_search(8),
     "random-16": random_search(16),

@@ -56,22 +56,25 @@ def halving_search(recipes: int) -> Chooser:
 
 
 def portfolio_search(size: int) -> Chooser:
-    """Return the chooser that tries the recipes that together leave least regret elsewhere.
+    """Return the chooser that tries the recipes that together leave least regret elsewhere."""
+
+    def take(table: TraceTable, left: LeftOut) -> Chosen | None:
+        tried = find_portfolio(table, left, size)
+        return best_tried(table, left.row, tried[None]) if len(tried) else None
+
+    return take
+
+
+def find_portfolio(table: TraceTable, left: LeftOut, size: int) -> np.ndarray:
+    """Return the recorded cells of a block that together leave least regret elsewhere.
 
     They are found greedily over the training blocks most alike in backbone and size. A
     portfolio of one would be best-average.
     """
-
-    def take(table: TraceTable, left: LeftOut) -> Chosen | None:
-        block, model = table.blocks[left.row], left.models.scores
-        effects = model.effects[model.alike(block.backbone, block.train_rows)]
-        recorded = np.flatnonzero(np.isfinite(table.validation[left.row]))
-        if not len(recorded):
-            return None
-        tried = recorded[_portfolio(effects[:, recorded], size)]
-        return best_tried(table, left.row, tried[None])
-
-    return take
+    block, model = table.blocks[left.row], left.models.scores
+    effects = model.effects[model.alike(block.backbone, block.train_rows)]
+    recorded = np.flatnonzero(np.isfinite(table.validation[left.row]))
+    return recorded[_portfolio(effects[:, recorded], size)] if len(recorded) else recorded
 
 
 def best_tried(table: TraceTable, row: int, tried: np.ndarray) -> Chosen:
