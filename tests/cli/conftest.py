@@ -69,12 +69,12 @@ def traced(
 
 @pytest.fixture(scope="session")
 def tiny_prior(traced: Traced, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the prior that `metaft prior fit` makes of the traces.
+    """Return the folder of the prior that `metaft prior fit --probe` makes of the traces.
 
     Nobody may change it.
     """
     out = tmp_path_factory.mktemp("priors") / "tiny-v0"
-    options = ["--traces", str(traced.traces), "--out", str(out), "--format", "json"]
+    options = ["--traces", str(traced.traces), "--out", str(out), "--probe", "--format", "json"]
     done = CliRunner().invoke(group, ["prior", "fit", *options], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return out

@@ -80,6 +80,7 @@ def test_the_table_is_for_people(dataset: Path, backbone_folder: Path, tmp_path:
     ("options", "message"),
     [
         (["--plain", "--goal", "cost"], "--plain and --goal name two recipes"),
+        (["--plain", "--probe"], "--probe informs the prior, and --plain does not ask it"),
         (["--plain", "--set", "learning_rate=fast"], "learning_rate is 'fast'"),
         (["--plain", "--set", "learning_rate"], "sets nothing"),
         (["--plain", "--set", "speed=9"], "'speed' is no field of a recipe"),

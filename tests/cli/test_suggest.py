@@ -85,6 +85,14 @@ def test_wrong_input_is_one_message(suggest, options: list[str], message: str) -
     assert done.stdout == ""
 
 
+def test_a_probe_is_said_with_its_cost(suggest) -> None:
+    done = suggest("--probe", "--format", "json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["probe"]["seconds"] > 0
+    assert "the trial steps were known already" in suggest("--probe").stdout
+    assert json.loads(suggest("--format", "json").stdout)["probe"] is None
+
+
 def test_limits_are_kept(suggest) -> None:
     free = json.loads(suggest("--format", "json").stdout)["predicted"]
     cheap = json.loads(suggest("--goal", "cost", "--format", "json").stdout)["predicted"]

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from metaft.comparing.advice import Adviser
+from metaft.comparing.choice import Choice
 from metaft.comparing.methods import parse_methods
 from metaft.errors import PriorError, RecipeError, UserError
 from metaft.recipes import PLAIN, STEADY, Recipe
@@ -28,6 +30,20 @@ def test_recipe_of_a_file_or_of_a_run_is_a_method(tiny_task: TaskFactory, tmp_pa
     recipe.save(tmp_path / "recipe.yaml")
     text = f"plain,recipe:{tmp_path / 'recipe.yaml'},recipe:{tmp_path}"
     assert list(_chosen(text, tiny_task()).values()) == [PLAIN, recipe, recipe]
+
+
+def test_a_probed_prior_is_asked_with_a_probe(
+    tiny_task: TaskFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def suggest(self: Adviser, goal: str, *_: object, probe: bool = False) -> Choice:
+        asked.append((goal, probe))
+        return Choice(PLAIN)
+
+    monkeypatch.setattr(Adviser, "suggest", suggest)
+    _chosen("learned,learned+probe", tiny_task())
+    assert asked == [("score", False), ("score", True)]
 
 
 def test_unknown_method_is_refused_with_the_known_ones() -> None:

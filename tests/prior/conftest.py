@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from metaft.features.extract import FEATURES
+from metaft.features.trial import TRIAL_FEATURES
 from metaft.finetuning.outcome import Costs, EpochRecord
 from metaft.prior.described import Described, describe_blocks
 from metaft.prior.fit import write_prior
@@ -66,6 +67,7 @@ class WorldFactory(Protocol):
         epochs: int = 3,
         sizes: Sequence[int] = (512,),
         noise_points: float = 0.7,
+        trials_matter: bool | None = None,
         seed: int = 0,
     ) -> World: ...
 
@@ -76,8 +78,9 @@ def make_world() -> WorldFactory:
 
     Every task has a best learning rate and a best freezing depth of its own, and a level of
     its scores. `probe_best` tells the level. Where features matter, `word_length` tells the
-    best rate and `pair_overlap` the best depth; all other features are noise. Rates from 1e-3
-    diverge unless half of the blocks are frozen.
+    best rate and `pair_overlap` the best depth; all other features are noise. Where trials
+    matter, trial steps tell the same; None takes none. Rates from 1e-3 diverge unless half of
+    the blocks are frozen.
     """
 
     def build(
@@ -88,6 +91,7 @@ def make_world() -> WorldFactory:
         epochs: int = 3,
         sizes: Sequence[int] = (512,),
         noise_points: float = 0.7,
+        trials_matter: bool | None = None,
         seed: int = 0,
     ) -> World:
         rng = np.random.default_rng(seed)
@@ -100,7 +104,8 @@ def make_world() -> WorldFactory:
                 level=float(rng.uniform(60, 90)),
             )
             for rows in sizes:
-                described.append(_describe(nature, rows, features_matter, rng))
+                row = _describe(nature, rows, features_matter, rng)
+                described.append(_probe(row, nature, trials_matter))
                 for recipe in design(recipes, epochs):
                     traces.append(_trace(nature, recipe, rows, noise_points, rng))
         return World(traces, described, {row.task: frozenset() for row in described})
@@ -180,6 +185,17 @@ def _describe(
         train_rows=rows,
         values=values,
     )
+
+
+def _probe(row: Described, nature: _Nature, trials_matter: bool | None) -> Described:
+    """Add what trial steps tell, if any are taken."""
+    if trials_matter is None:
+        return row
+    rng = np.random.default_rng(sum(nature.name.encode()))
+    told = dict(zip(TRIAL_FEATURES, rng.normal(size=len(TRIAL_FEATURES)).tolist(), strict=True))
+    if trials_matter:
+        told |= {"trial_drop_1e3": nature.rate, "trial_low_share": nature.depth}
+    return dataclasses.replace(row, values={**row.values, **told})
 
 
 def _trace(
@@ -280,6 +296,27 @@ def world_prior(make_world: WorldFactory, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("priors") / "world-v0"
     write_prior(
         [trace for trace in world.traces if trace.task != "task04"],
+        [*known, target],
+        folder,
+        relatives=world.relatives,
+        targets=["target"],
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def probed_prior(make_world: WorldFactory, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a prior that knows what trial steps tell; nobody may change it.
+
+    Of its 12 tasks nothing but trial steps tells the best recipe; it ships what they told of
+    `target`.
+    """
+    world = make_world(13, recipes=8, epochs=2, features_matter=False, trials_matter=True, seed=4)
+    known = [row for row in world.described if row.task != "task12"]
+    target = dataclasses.replace(world.described[12], task="target", fingerprint="7" * 16)
+    folder = tmp_path_factory.mktemp("priors") / "probed-v0"
+    write_prior(
+        [trace for trace in world.traces if trace.task != "task12"],
         [*known, target],
         folder,
         relatives=world.relatives,

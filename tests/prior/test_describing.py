@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from metaft.errors import PriorError
+from metaft.features import trial_steps
 from metaft.features.extract import FEATURES
 from metaft.files import user_cache_folder
 from metaft.prior import describing
@@ -49,6 +50,28 @@ def test_features_are_extracted_once(home, extractions, tiny_task, tiny_text_bac
     assert len(extractions) == 4
 
 
+def test_trial_steps_are_taken_once_and_only_where_asked(
+    home, extractions, tiny_task, tiny_text_backbone, monkeypatch
+) -> None:
+    taken: list[str] = []
+    take_trial = trial_steps.take_trial
+
+    def counted(task, backbone, *, train_rows):
+        taken.append(task.name)
+        return take_trial(task, backbone, train_rows=train_rows)
+
+    monkeypatch.setattr(trial_steps, "take_trial", counted)
+    task, backbone = tiny_task(rows=24), tiny_text_backbone()
+    assert not describe(task, backbone, 24).is_probed
+    first = describe(task, backbone, 24, with_trial=True)
+    again = describe(task, backbone, 24, with_trial=True)
+    assert first.is_probed
+    assert (len(taken), len(extractions)) == (1, 1)
+    assert list(first.values) == list(again.values)
+    assert list(first.values.values()) == pytest.approx(list(again.values.values()), nan_ok=True)
+    assert not describe(task, backbone, 24).is_probed
+
+
 def test_a_broken_cache_is_written_anew(home, extractions, tiny_task, tiny_text_backbone) -> None:
     describe(tiny_task(rows=16), tiny_text_backbone(), 16)
     (cached,) = (user_cache_folder() / "features").iterdir()
@@ -71,6 +94,13 @@ def test_tables_round_trip(make_world) -> None:
         assert [one.values[n] for n in FEATURES] == pytest.approx(
             [other.values[n] for n in FEATURES], nan_ok=True
         )
+
+
+def test_tables_hold_trial_steps_where_some_were_taken(make_world) -> None:
+    rows = make_world(3, recipes=2, trials_matter=True).described
+    again = described_from_frame(frame_from_described([rows[0], rows[1].without_trial()]))
+    assert [row.is_probed for row in again] == [True, False]
+    assert again[0].values["trial_low_share"] == rows[0].values["trial_low_share"]
 
 
 def test_a_table_of_something_else(make_world) -> None:

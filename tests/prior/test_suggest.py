@@ -35,6 +35,7 @@ def test_the_contract(prior: Prior, target) -> None:
         "nearest_tasks",
         "seen_in_training",
         "fallback",
+        "probe",
         "alternatives",
     ]
     assert tuple(answer["recipe"]) == FIELDS

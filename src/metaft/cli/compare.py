@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     default="plain,learned",
     show_default=True,
     metavar="LIST",
-    help="Two or more of plain, learned, learned-cost, best-average, steady, half_frozen, "
-    "recipe:FILE. The others are compared with plain, or with the first.",
+    help="Two or more of plain, learned, learned-cost, learned+probe, best-average, steady, "
+    "half_frozen, recipe:FILE. The others are compared with plain, or with the first.",
 )
 @click.option(
     "--seeds",

@@ -15,6 +15,7 @@ from metaft.cli.options import (
     dataset_options,
     format_option,
     prior_option,
+    probe_option,
 )
 from metaft.cli.output import print_answer, print_notice, progress_bar
 from metaft.errors import RunFailedError, UserError
@@ -56,6 +57,7 @@ MAX_VALIDATION_ROWS = 1000
     help="What the suggested recipe seeks: the best score (default), or the lowest cost.",
 )
 @prior_option
+@probe_option
 @click.option("--rows", type=click.IntRange(min=8), help="Train on so many rows.")
 @click.option(
     "--set",
@@ -95,6 +97,7 @@ def command(
     recipe_file: Path | None,
     goal: Goal | None,
     prior: str | None,
+    probe: bool,
     rows: int | None,
     settings: tuple[str, ...],
     init: str,
@@ -112,7 +115,7 @@ def command(
     from metaft.finetuning.run_folder import check_out_folder
     from metaft.tasks.load import ColumnNames
 
-    _refuse_contradictions(plain=plain, recipe_file=recipe_file, goal=goal)
+    _refuse_contradictions(plain=plain, recipe_file=recipe_file, goal=goal, probe=probe)
     check_out_folder(out, overwrite=overwrite)
     changes = _parse_settings(settings)
     columns = ColumnNames(text=text_column, text_pair=text_pair_column, label=label_column)
@@ -128,6 +131,7 @@ def command(
             goal=goal or "score",
             rows=rows,
             offline=offline,
+            probe=probe,
         )
     recipe = choice.recipe.with_settings(changes)
     network = _load_backbone(backbone, task, init, prior, offline)
@@ -143,6 +147,7 @@ def command(
     predicted = None if changes else choice.predicted  # A changed recipe was not predicted.
     _save(out, tuned, task=task, recipe=recipe, trace=trace, init=init, predicted=predicted)
     answer = _answer(dataset, out, recipe=recipe, init=init, trace=trace, predicted=predicted)
+    answer["probe"] = choice.probe
     print_answer(answer, output_format, _render)
 
 
@@ -152,13 +157,20 @@ class _Choice:
 
     recipe: Recipe
     predicted: Mapping[str, Any] | None
+    probe: Mapping[str, Any] | None = None
 
 
-def _refuse_contradictions(*, plain: bool, recipe_file: Path | None, goal: str | None) -> None:
+def _refuse_contradictions(
+    *, plain: bool, recipe_file: Path | None, goal: str | None, probe: bool
+) -> None:
     named = {"--plain": plain, "--recipe": recipe_file, "--goal": goal}
     given = [name for name, value in named.items() if value]
     if len(given) > 1:
         raise UserError(f"{' and '.join(given)} name two recipes", "Give one of them")
+    if probe and (plain or recipe_file):
+        raise UserError(
+            f"--probe informs the prior, and {given[0]} does not ask it", "Leave one of them out"
+        )
 
 
 def _parse_settings(settings: tuple[str, ...]) -> dict[str, str]:
@@ -204,9 +216,12 @@ def _ask_prior(
     goal: Goal,
     rows: int | None,
     offline: bool,
+    probe: bool,
 ) -> _Choice:
     from metaft.prior.ask import suggest_for
 
+    if probe:
+        print_notice("taking trial steps")
     suggestion = suggest_for(
         dataset,
         backbone=backbone,
@@ -215,10 +230,12 @@ def _ask_prior(
         goal=goal,
         offline=offline,
         task=task,
+        probe=probe,
     )
     if suggestion.fallback:
         print_notice(f"fallback: {suggestion.fallback}")
-    return _Choice(suggestion.recipe, suggestion.to_mapping()["predicted"])
+    answer = suggestion.to_mapping()
+    return _Choice(suggestion.recipe, answer["predicted"], answer["probe"])
 
 
 def _load_backbone(
@@ -348,6 +365,8 @@ def _render(answer: Mapping[str, Any]) -> Any:
     from rich.console import Group
     from rich.table import Table
 
+    from metaft.cli.suggest import probe_in_words
+
     recipe, costs, metric = answer["recipe"], answer["costs"], answer["metric"]
     scores = Table("", *answer["scores"]["test"], title=f"{answer['dataset']}: scores")
     for split in ("validation", "test"):
@@ -367,5 +386,7 @@ def _render(answer: Mapping[str, Any]) -> Any:
             f"predicted  {metric} {expected['score']:.3f} ({expected['low']:.3f} to "
             f"{expected['high']:.3f}) in {expected['train_seconds']:.0f} s"
         )
+    if answer["probe"]:
+        lines.append(f"probe      {probe_in_words(answer['probe'])}")
     lines.append(f"run        {answer['out']}")
     return Group(scores, "\n".join(lines))

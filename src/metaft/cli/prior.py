@@ -77,6 +77,11 @@ def show_prior(prior: str, output_format: str) -> None:
     "rows; separated by commas.",
 )
 @click.option("--version", default="0.1.0", show_default=True, help="Version of the prior.")
+@click.option(
+    "--probe",
+    is_flag=True,
+    help="Take a few trial steps on every task, too, so that the prior can be asked with --probe.",
+)
 @offline_option
 @format_option
 def fit(
@@ -88,6 +93,7 @@ def fit(
     backbones: tuple[str, ...],
     targets: str,
     version: str,
+    probe: bool,
     offline: bool,
     output_format: str,
 ) -> None:
@@ -103,7 +109,13 @@ def fit(
     names = [name.strip() for name in targets.split(",") if name.strip()]
     with StepBars() as bars:
         prior = fit_prior(
-            traces, out, targets=names, version=version, offline=offline, on_step=bars.show
+            traces,
+            out,
+            targets=names,
+            version=version,
+            probe=probe,
+            offline=offline,
+            on_step=bars.show,
         )
     for block in prior.manifest["left_out"]:
         print_notice(
@@ -130,12 +142,12 @@ def check(prior: str, output_format: str) -> None:
     """
     from metaft.prior.check import check_prior
     from metaft.prior.prior import Prior
-    from metaft.prior.validate import count_validation_fits
+    from metaft.prior.probing import count_fits_of_check
 
     opened = Prior.load(prior)
     manifest = opened.manifest
     names = [task["name"] for task in manifest["tasks"]]
-    fits = count_validation_fits(names, manifest.relatives)
+    fits = count_fits_of_check(names, manifest.relatives, is_probed=manifest.is_probed)
     with progress_bar("leaving tasks out", fits) as advance:
         checked = check_prior(opened, on_fit=advance)
     found = checked.discrepancies

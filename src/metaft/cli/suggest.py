@@ -13,6 +13,7 @@ from metaft.cli.options import (
     dataset_options,
     duration_callback,
     format_option,
+    probe_option,
     size_callback,
 )
 from metaft.cli.output import print_answer, print_notice, progress_bar
@@ -74,6 +75,7 @@ _SHOWN_FIELDS = (
     metavar="FILE",
     help="Write the recipe as YAML, too, for metaft finetune --recipe.",
 )
+@probe_option
 @format_option
 def command(
     *,
@@ -90,16 +92,19 @@ def command(
     max_memory_mib: float | None,
     top: int,
     out: Path | None,
+    probe: bool,
     output_format: str,
 ) -> None:
     """Suggest a recipe, and predict its score and its cost.
 
-    Nothing is trained. Where the prior ships the dataset's features, its rows are not read
-    either; else the backbone passes once over at most 1,000 training rows.
+    Nothing is trained, but for the trial steps of --probe. Where the prior ships the dataset's
+    features, its rows are not read either; else the backbone passes once over at most 1,000
+    training rows.
     """
     from metaft.prior.ask import suggest_for
 
-    with progress_bar(f"looking at {dataset}", None):
+    doing = f"taking trial steps on {dataset}" if probe else f"looking at {dataset}"
+    with progress_bar(doing, None):
         suggestion = suggest_for(
             dataset,
             backbone=backbone,
@@ -111,6 +116,7 @@ def command(
             top=top,
             columns=_columns(text_column, text_pair_column, label_column),
             offline=offline,
+            probe=probe,
         )
     if out is not None:
         suggestion.recipe.save(out)
@@ -159,6 +165,8 @@ def _facts(answer: Mapping[str, Any]) -> Table:
     table.add_row("cost", _cost_in_words(predicted))
     table.add_row("risk", f"{predicted['failure_probability']:.1%} that the run fails")
     table.add_row("nearest tasks", _nearest_in_words(answer))
+    if answer["probe"]:
+        table.add_row("probe", probe_in_words(answer["probe"]))
     if answer["fallback"]:
         table.add_row("fallback", f"[yellow]{escape(answer['fallback'])}[/]")
     return table
@@ -206,6 +214,13 @@ def duration_in_words(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def probe_in_words(probe: Mapping[str, Any]) -> str:
+    """Say that trial steps were taken, and what they cost."""
+    if probe["seconds"] < 0.05:
+        return "the trial steps were known already"
+    return f"trial steps, {probe['seconds']:.1f} s"
 
 
 def _alternatives(answer: Mapping[str, Any]) -> Table:

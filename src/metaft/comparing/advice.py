@@ -28,11 +28,14 @@ class Adviser:
         self._offline = offline
         self._found: dict[tuple[str, str], Prior] = {}
 
-    def suggest(self, goal: Goal, task: Task, backbone: str, train_rows: int) -> Choice:
-        """Choose what the prior suggests for a goal.
+    def suggest(
+        self, goal: Goal, task: Task, backbone: str, train_rows: int, *, probe: bool = False
+    ) -> Choice:
+        """Choose what the prior suggests for a goal, after trial steps where it shall be probed.
 
         Raises:
             TaskError: If the prior knows the other modality only.
+            PriorError: If it knows nothing of trial steps, and they are to be taken.
         """
         prior = self._prior_for(task, backbone)
         suggestion = suggest_for(
@@ -43,6 +46,7 @@ class Adviser:
             goal=goal,
             offline=self._offline,
             task=task,
+            probe=probe,
         )
         return Choice(
             recipe=suggestion.recipe,

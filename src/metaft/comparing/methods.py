@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 FEWEST_METHODS = 2
 
 _GOALS: dict[str, Goal] = {"learned": "score", "learned-cost": "cost"}
+_PROBED = "learned+probe"
 _BEST_AVERAGE = "best-average"
 _FILE_PREFIX = "recipe:"
 
-KNOWN_METHODS: tuple[str, ...] = (*NAMED, *_GOALS, _BEST_AVERAGE, f"{_FILE_PREFIX}FILE")
+KNOWN_METHODS: tuple[str, ...] = (*NAMED, *_GOALS, _PROBED, _BEST_AVERAGE, f"{_FILE_PREFIX}FILE")
 """What `--methods` takes."""
 
 
@@ -43,8 +44,8 @@ def parse_methods(text: str, *, prior: str | None = None, offline: bool = False)
 
     Args:
         text: Two or more of `KNOWN_METHODS`; a name that occurs twice counts once.
-        prior: Name or folder of the prior that `learned`, `learned-cost` and `best-average`
-            ask; None takes the newest shipped one for the modality and the backbone.
+        prior: Name or folder of the prior that `learned`, `learned-cost`, `learned+probe` and
+            `best-average` ask; None takes the newest shipped one for the modality and the backbone.
         offline: Never ask the hub.
 
     Raises:
@@ -71,6 +72,8 @@ def _choose_of(name: str, adviser: Adviser) -> Choose:
         return _always(Recipe.load(path / "recipe.yaml" if path.is_dir() else path))
     if name in _GOALS:
         return functools.partial(adviser.suggest, _GOALS[name])
+    if name == _PROBED:
+        return functools.partial(adviser.suggest, "score", probe=True)
     if name == _BEST_AVERAGE:
         return adviser.best_on_average
     raise UserError(

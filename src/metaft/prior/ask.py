@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metaft.backbones.load import ALIASES, default_backbone
+from metaft.errors import PriorError
 from metaft.prior.choice import Goal, Limits
 from metaft.prior.prior import Prior, newest_prior, shipped_priors
 from metaft.prior.suggest import suggest
@@ -33,6 +36,7 @@ def suggest_for(
     columns: ColumnNames | None = None,
     offline: bool = False,
     task: Task | None = None,
+    probe: bool = False,
 ) -> Suggestion:
     """Suggest a recipe for a dataset.
 
@@ -53,9 +57,12 @@ def suggest_for(
         columns: Columns of a file, where they are not to be recognised.
         offline: Never ask the hub.
         task: The dataset, where it is loaded already; it may be a sample.
+        probe: Let the prior know what a few trial steps on the dataset tell. Where it ships
+            that, or this was asked before, none are taken.
 
     Raises:
-        UserError: If prior, dataset or backbone cannot be had, or nothing fits the limits.
+        UserError: If prior, dataset or backbone cannot be had, nothing fits the limits, or the
+            prior knows nothing of trial steps.
     """
     question = _Question(
         dataset=dataset,
@@ -64,17 +71,22 @@ def suggest_for(
         columns=columns,
         offline=offline,
         task=task,
+        probe=probe,
     )
     opened = None if prior is None else Prior.load(prior)
-    answering, row = _find_shipped(question, opened) or _describe(question, opened)
-    return suggest(
-        answering,
-        row,
+    if opened is not None:
+        question.check(opened)
+    asked = _find_shipped(question, opened) or _describe(question, opened)
+    suggestion = suggest(
+        asked.prior,
+        asked.row,
         goal=goal,
         limits=Limits(max_time_seconds, max_memory_mib),
         top=top,
         dataset=dataset,
+        notes=_notes_on(asked.row, probe=probe),
     )
+    return dataclasses.replace(suggestion, probe_seconds=asked.probe_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +99,20 @@ class _Question:
     columns: ColumnNames | None
     offline: bool
     task: Task | None
+    probe: bool
+
+    def check(self, prior: Prior) -> None:
+        """Refuse a prior that cannot be asked this.
+
+        Raises:
+            PriorError: If it knows nothing of trial steps, and they are to be taken.
+        """
+        if self.probe and not prior.manifest.is_probed:
+            raise PriorError(
+                f"the prior {prior.name!r} was fitted without trial steps, so a probe tells it "
+                "nothing",
+                "Ask without --probe, or name a prior that metaft prior fit --probe made",
+            )
 
     @property
     def is_name(self) -> bool:
@@ -96,7 +122,22 @@ class _Question:
         return self.task is None or self.task.source != "file"
 
 
-def _find_shipped(question: _Question, opened: Prior | None) -> tuple[Prior, Described] | None:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A prior, and what it is asked about.
+
+    Attributes:
+        prior: Answers.
+        row: What is known of the dataset.
+        probe_seconds: Wall time of the trial steps; None where none were asked for.
+    """
+
+    prior: Prior
+    row: Described
+    probe_seconds: float | None
+
+
+def _find_shipped(question: _Question, opened: Prior | None) -> _Asked | None:
     """Return a prior that ships the features of a dataset, and the features."""
     if not question.is_name:
         return None
@@ -108,7 +149,11 @@ def _find_shipped(question: _Question, opened: Prior | None) -> tuple[Prior, Des
         asked = (question.dataset, backbone)
         known = [row for row in prior.fitted.described if (row.task, row.backbone) == asked]
         if known:
-            return prior, _nearest_in_size(known, question.rows)
+            question.check(prior)
+            row = _nearest_in_size(known, question.rows)
+            if question.probe:
+                return _Asked(prior, row, probe_seconds=0.0)
+            return _Asked(prior, row.without_trial(), probe_seconds=None)
     return None
 
 
@@ -126,7 +171,7 @@ def _own_backbone(prior: Prior) -> str:
     return usual if usual in prior.manifest.backbones else prior.manifest.backbones[0]
 
 
-def _describe(question: _Question, opened: Prior | None) -> tuple[Prior, Described]:
+def _describe(question: _Question, opened: Prior | None) -> _Asked:
     """Load what is needed and extract the features."""
     from metaft.backbones.load import load_backbone
     from metaft.prior.describing import describe
@@ -137,5 +182,19 @@ def _describe(question: _Question, opened: Prior | None) -> tuple[Prior, Describ
         columns = question.columns or ColumnNames()
         task = load_task(question.dataset, columns=columns, offline=offline)
     prior = opened or newest_prior(task.modality, question.backbone)
+    question.check(prior)
     backbone = load_backbone(question.backbone or _own_backbone(prior), offline=offline)
-    return prior, describe(task, backbone, question.rows or len(task.train))
+    rows = question.rows or len(task.train)
+    row = describe(task, backbone, rows)
+    if not question.probe:
+        return _Asked(prior, row, probe_seconds=None)
+    began = time.perf_counter()
+    row = describe(task, backbone, rows, with_trial=True)
+    return _Asked(prior, row, probe_seconds=time.perf_counter() - began)
+
+
+def _notes_on(row: Described, *, probe: bool) -> list[str]:
+    """Say where a probe was asked for and told nothing."""
+    if not probe or row.is_probed:
+        return []
+    return ["the trial steps told nothing (fewer than 8 training rows, or too little memory)"]

@@ -13,6 +13,7 @@ from metaft.prior.fitted import read_described
 from metaft.prior.leaving_out import OnFit, calibrate_all
 from metaft.prior.manifest import finite
 from metaft.prior.prior import Prior
+from metaft.prior.probing import judge_probe
 from metaft.prior.table import tabulate
 from metaft.prior.validate import validate
 from metaft.tasks.select import forbidden_in_shipped_priors
@@ -60,9 +61,13 @@ def check_prior(prior: Prior, *, on_fit: OnFit | None = None) -> Checked:
     manifest = prior.manifest
     table = tabulate(prior.read_traces())
     rows = describe_blocks(table.blocks, read_described(prior.folder))
-    figures, left_out = validate(table, rows, manifest.relatives, on_fit=on_fit)
+    plain_rows = [row.without_trial() for row in rows]
+    figures, left_out = validate(table, plain_rows, manifest.relatives, on_fit=on_fit)
     calibration = calibrate_all(table, left_out)
-    found = finite({"calibration": dataclasses.asdict(calibration), "validation": figures})
+    figured = {"calibration": dataclasses.asdict(calibration), "validation": figures}
+    if manifest.is_probed:
+        figured["probe"] = judge_probe(table, rows, manifest.relatives, on_fit=on_fit)
+    found = finite(figured)
     stored = {name: manifest[name] for name in found}
     discrepancies = (*_differences(stored, found, ""), *_forbidden(prior))
     return Checked(discrepancies, found["validation"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import numpy as np
 
 from metaft.errors import PriorError
 from metaft.features.extract import FEATURES
+from metaft.features.trial import TRIAL_COSTS, TRIAL_FEATURES
 from metaft.prior.table import Block
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class Described:
         metric: The primary metric.
         backbone: Identity of the backbone.
         train_rows: Training rows that a run uses.
-        values: Feature -> value, NaN where unknown.
+        values: Feature -> value, NaN where unknown; those of a trial where it was probed.
     """
 
     task: str
@@ -46,6 +48,16 @@ class Described:
         """Return what it describes."""
         return Block(self.task, self.backbone, self.train_rows)
 
+    @property
+    def is_probed(self) -> bool:
+        """Whether trial steps were taken, and told something."""
+        return any(not math.isnan(self.values.get(name, math.nan)) for name in TRIAL_FEATURES)
+
+    def without_trial(self) -> Described:
+        """Return the same without what trial steps told."""
+        told = {name: value for name, value in self.values.items() if name not in _OF_TRIAL}
+        return dataclasses.replace(self, values=told)
+
     def with_rows(self, train_rows: int) -> Described:
         """Return the same task with other training rows; what was measured stays."""
         return dataclasses.replace(self, train_rows=train_rows)
@@ -55,15 +67,21 @@ class Described:
         return np.array([self.values.get(name, np.nan) for name in names], dtype=np.float64)
 
 
+_OF_TRIAL = (*TRIAL_FEATURES, *TRIAL_COSTS)
 _KEYS = tuple(f.name for f in dataclasses.fields(Described) if f.name != "values")
 
 
 def frame_from_described(rows: Iterable[Described]) -> pandas.DataFrame:
-    """Lay descriptions out as a table: the keys, then one column per feature."""
+    """Lay descriptions out as a table: the keys, then one column per feature.
+
+    What trial steps told has columns only where some row was probed.
+    """
     import pandas
 
+    rows = list(rows)
+    trial = _OF_TRIAL if any(row.is_probed for row in rows) else ()
     cells = [{**{key: getattr(row, key) for key in _KEYS}, **row.values} for row in rows]
-    return pandas.DataFrame(cells, columns=[*_KEYS, *FEATURES])
+    return pandas.DataFrame(cells, columns=[*_KEYS, *FEATURES, *trial])
 
 
 def described_from_frame(frame: pandas.DataFrame) -> list[Described]:
@@ -86,6 +104,11 @@ def described_from_frame(frame: pandas.DataFrame) -> list[Described]:
         )
         for row in frame.to_dict("records")
     ]
+
+
+def feature_names(rows: Iterable[Described]) -> tuple[str, ...]:
+    """Return the features that models of some rows go by: a trial's only where one was probed."""
+    return (*FEATURES, *TRIAL_FEATURES) if any(row.is_probed for row in rows) else FEATURES
 
 
 def describe_blocks(blocks: Sequence[Block], rows: Iterable[Described]) -> list[Described]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from metaft.errors import PriorError
 from metaft.features.extract import FEATURES, extract_features
+from metaft.features.trial import TRIAL_COSTS, TRIAL_FEATURES
 from metaft.files import user_cache_folder, written_beside
 from metaft.prior.described import Described
 from metaft.prior.table import Block
@@ -24,25 +25,39 @@ if TYPE_CHECKING:
 EXTRACTION_SCHEMA = 1
 """Counts up when a feature is computed differently; features are then extracted anew."""
 
+TRIAL_SCHEMA = 1
+"""The same of what trial steps tell."""
+
 OnDescribed = Callable[[Block], None]
 
 _LOGGER = logging.getLogger(__name__)
 
 
-def describe(task: Task, backbone: Backbone, train_rows: int) -> Described:
+def describe(
+    task: Task, backbone: Backbone, train_rows: int, *, with_trial: bool = False
+) -> Described:
     """Extract the features of a task, or take them from this user's cache.
 
     Args:
         task: As loaded.
         backbone: Pretrained, of its modality.
         train_rows: Training rows of a run; a smaller task gives all it has.
+        with_trial: Take trial steps, too.
     """
     train_rows = min(train_rows, len(task.train))
-    path = user_cache_folder() / "features" / f"{_key_of(task, backbone, train_rows)}.json"
-    values = _load(path)
-    if values is None:
-        values = extract_features(task, backbone, train_rows=train_rows)
-        _save(values, path)
+    facts = (task.fingerprint, backbone.fingerprint, train_rows)
+    values = _cached(
+        (EXTRACTION_SCHEMA, FEATURES, *facts),
+        FEATURES,
+        lambda: extract_features(task, backbone, train_rows=train_rows),
+    )
+    if with_trial:
+        names = (*TRIAL_FEATURES, *TRIAL_COSTS)
+        values |= _cached(
+            (TRIAL_SCHEMA, names, *facts),
+            names,
+            lambda: _take_trial(task, backbone, train_rows),
+        )
     return Described(
         task=task.name,
         fingerprint=task.fingerprint,
@@ -58,6 +73,7 @@ def describe_all(
     blocks: Sequence[Block],
     *,
     fingerprints: Mapping[str, str],
+    with_trial: bool = False,
     offline: bool = False,
     on_described: OnDescribed | None = None,
 ) -> list[Described]:
@@ -66,6 +82,7 @@ def describe_all(
     Args:
         blocks: What to describe.
         fingerprints: Task -> fingerprint of the rows that were recorded.
+        with_trial: Take trial steps, too.
         offline: Never ask the hub.
         on_described: Called after each block.
 
@@ -83,7 +100,7 @@ def describe_all(
         for block in (block for block in blocks if block.backbone == identity):
             task = load_task(block.task, offline=offline)
             _check_rows(task, fingerprints)
-            described.append(describe(task, backbone, block.train_rows))
+            described.append(describe(task, backbone, block.train_rows, with_trial=with_trial))
             if on_described:
                 on_described(block)
     return described
@@ -135,18 +152,30 @@ def _check_rows(task: Task, fingerprints: Mapping[str, str]) -> None:
         )
 
 
-def _key_of(task: Task, backbone: Backbone, train_rows: int) -> str:
-    facts = (EXTRACTION_SCHEMA, FEATURES, task.fingerprint, backbone.fingerprint, train_rows)
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+def _take_trial(task: Task, backbone: Backbone, train_rows: int) -> dict[str, float]:
+    from metaft.features.trial_steps import take_trial
+
+    return take_trial(task, backbone, train_rows=train_rows)
 
 
-def _load(path: Path) -> dict[str, float] | None:
+def _cached(
+    facts: tuple[object, ...], names: Sequence[str], measure: Callable[[], dict[str, float]]
+) -> dict[str, float]:
+    """Return what was measured under the same facts before, or measure it."""
+    key = hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+    path = user_cache_folder() / "features" / f"{key}.json"
+    values = _load(path, names)
+    if values is None:
+        values = measure()
+        _save(values, path)
+    return values
+
+
+def _load(path: Path, names: Sequence[str]) -> dict[str, float] | None:
     """Read cached features; None where there are none, or none that make sense."""
     try:
         values = json.loads(path.read_text())
-        return {
-            name: math.nan if values[name] is None else float(values[name]) for name in FEATURES
-        }
+        return {name: math.nan if values[name] is None else float(values[name]) for name in names}
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

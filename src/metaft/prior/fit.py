@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metaft.errors import PriorError
-from metaft.features.extract import FEATURES
 from metaft.files import sha256_of, shipped_folder, written_beside
-from metaft.prior.described import Described, describe_blocks, frame_from_described
+from metaft.prior.described import (
+    Described,
+    describe_blocks,
+    feature_names,
+    frame_from_described,
+)
 from metaft.prior.describing import describe_all, describe_outside, target_blocks
 from metaft.prior.leaving_out import calibrate_all
 from metaft.prior.manifest import (
@@ -27,10 +31,11 @@ from metaft.prior.manifest import (
     Manifest,
 )
 from metaft.prior.prior import Prior
+from metaft.prior.probing import count_fits_of_check, judge_probe
 from metaft.prior.readme import render_readme
 from metaft.prior.space import Space
 from metaft.prior.table import Block, TraceTable, tabulate
-from metaft.prior.validate import count_validation_fits, validate
+from metaft.prior.validate import validate
 from metaft.tasks.card import relatives_of
 from metaft.tasks.select import forbidden_in_shipped_priors
 from metaft.traces.outside import is_outside
@@ -48,6 +53,7 @@ def fit_prior(
     *,
     targets: Sequence[str] = (),
     version: str = "0.1.0",
+    probe: bool = False,
     offline: bool = False,
     on_step: OnStep | None = None,
 ) -> Prior:
@@ -63,6 +69,7 @@ def fit_prior(
         targets: Datasets whose features are shipped beside those of the training tasks, so
             that they can be asked for without their data.
         version: Of the prior.
+        probe: Take trial steps on every task, so that the prior can be asked with a probe.
         offline: Never ask the hub for tasks and backbones.
         on_step: Tells how far it is.
 
@@ -75,12 +82,18 @@ def fit_prior(
     table = tabulate(traces)
     _check_tasks(table.tasks, targets, is_shipped=is_shipped(out))
     outside = _outside_blocks(traces)
+    if probe and outside:
+        raise PriorError(
+            f"{min(outside).task!r} was not recorded by metaft, so it cannot be probed",
+            "Fit without --probe, or leave its traces out",
+        )
     own = [block for block in table.blocks if block not in outside]
     blocks = [*own, *target_blocks(targets, own)]
     steps = _Steps(on_step, "describing tasks", len(blocks))
     described = describe_all(
         blocks,
         fingerprints={trace.task: trace.task_fingerprint for trace in traces},
+        with_trial=probe,
         offline=offline,
         on_described=lambda _: steps.advance(),
     )
@@ -130,8 +143,11 @@ def write_prior(
         for name in (INITIALISATION, _checkpoint_name()):
             if (out / name).is_file():
                 shutil.copy2(out / name, folder / name)
-        steps = _Steps(on_step, "leaving tasks out", count_validation_fits(table.tasks, relatives))
-        figures = _judge(table, described, relatives, steps)
+        rows = describe_blocks(table.blocks, described)
+        is_probed = any(row.is_probed for row in rows)
+        fits = count_fits_of_check(table.tasks, relatives, is_probed=is_probed)
+        steps = _Steps(on_step, "leaving tasks out", fits)
+        figures = _judge(table, rows, relatives, steps)
         facts = _facts_of(kept, table, relatives, targets)
         manifest = Manifest(
             {
@@ -139,6 +155,7 @@ def write_prior(
                 "name": out.resolve().name,
                 "version": version,
                 **facts,
+                "features": list(feature_names(rows)),
                 "files": _hashes(folder),
                 **figures,
             }
@@ -210,14 +227,17 @@ def _check_tasks(tasks: Sequence[str], targets: Sequence[str], *, is_shipped: bo
 
 def _judge(
     table: TraceTable,
-    described: Sequence[Described],
+    rows: Sequence[Described],
     relatives: dict[str, frozenset[str]],
     steps: _Steps,
 ) -> dict[str, Any]:
-    rows = describe_blocks(table.blocks, described)
-    figures, left_out = validate(table, rows, relatives, on_fit=steps.advance)
+    plain_rows = [row.without_trial() for row in rows]
+    figures, left_out = validate(table, plain_rows, relatives, on_fit=steps.advance)
     calibration = calibrate_all(table, left_out)
-    return {"calibration": dataclasses.asdict(calibration), "validation": figures}
+    judged = {"calibration": dataclasses.asdict(calibration), "validation": figures}
+    if any(row.is_probed for row in rows):
+        judged["probe"] = judge_probe(table, rows, relatives, on_fit=steps.advance)
+    return judged
 
 
 def _facts_of(
@@ -245,7 +265,6 @@ def _facts_of(
         "train_rows": sorted({block.train_rows for block in table.blocks}),
         "space": _describe_space(table.space),
         "metrics": sorted({trace.metric for trace in traces}),
-        "features": list(FEATURES),
         "tasks": [_describe_task(task, of_task[task], relatives) for task in table.tasks],
         "targets": sorted(targets),
         "traces": len(traces),

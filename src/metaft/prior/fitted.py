@@ -30,11 +30,13 @@ class FittedPrior:
     Attributes:
         key: Hash of what it was fitted from.
         models: Fitted to all training blocks.
+        probed_models: The same with what trial steps told; None where none were taken.
         described: Features of the training tasks and of the target datasets.
     """
 
     key: str
     models: OutcomeModels
+    probed_models: OutcomeModels | None
     described: tuple[Described, ...]
 
 
@@ -93,8 +95,14 @@ def _code_hash() -> str:
 def _fit(prior: Prior, key: str) -> FittedPrior:
     described = read_described(prior.folder)
     table = tabulate(prior.read_traces())
-    models = OutcomeModels.fit(table, describe_blocks(table.blocks, described))
-    return FittedPrior(key, models, tuple(described))
+    rows = describe_blocks(table.blocks, described)
+    probed = any(row.is_probed for row in rows)
+    return FittedPrior(
+        key,
+        OutcomeModels.fit(table, [row.without_trial() for row in rows]),
+        OutcomeModels.fit(table, rows) if probed else None,
+        tuple(described),
+    )
 
 
 def _load(path: Path, key: str) -> FittedPrior | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metaft.errors import PriorError
+from metaft.features.trial import TRIAL_FEATURES
 
 if TYPE_CHECKING:
     from metaft.prior.calibration import Calibration
@@ -108,6 +109,11 @@ class Manifest:
         """Return training task -> its relatives."""
         return {task["name"]: frozenset(task["relatives"]) for task in self["tasks"]}
 
+    @property
+    def is_probed(self) -> bool:
+        """Whether trial steps were taken on its training tasks."""
+        return set(TRIAL_FEATURES) <= set(self["features"])
+
     def has_seen(self, task: str, fingerprint: str) -> bool:
         """Say whether a task, or one with the same rows, is among the training tasks."""
         return any(
@@ -117,9 +123,17 @@ class Manifest:
     @property
     def calibration(self) -> Calibration:
         """Return how far the models are trusted."""
+        return self._read_calibration(self["calibration"])
+
+    @property
+    def probed_calibration(self) -> Calibration:
+        """Return how far the models that know of trial steps are trusted."""
+        return self._read_calibration(self["probe"]["calibration"])
+
+    @staticmethod
+    def _read_calibration(stored: Mapping[str, Any]) -> Calibration:
         from metaft.prior.calibration import Calibration
 
-        stored = self["calibration"]
         half_width = stored["half_width"]
         return Calibration(
             weight=stored["weight"],

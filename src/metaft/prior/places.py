@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from metaft.features.trial import TRIAL_FEATURES
 from metaft.prior.described import Described
 from metaft.prior.scaling import Scaling
 
@@ -32,6 +33,9 @@ FEATURE_GROUPS: dict[str, tuple[str, ...]] = {
     "pairs": ("is_pair", "pair_overlap"),
 }
 """Group -> features that count together, as their mean squared difference."""
+
+_PROBED_GROUPS = {**FEATURE_GROUPS, "trial": TRIAL_FEATURES}
+_FIRST_PRECISION = 0.25
 
 SIZE_SCALE = 1.5
 """log2 of the ratio of train sizes over which profiles forget each other."""
@@ -59,8 +63,13 @@ class Tuning:
     features: float = 8.0
     own: float = 4.0
     precisions: Mapping[str, float] = field(
-        default_factory=lambda: dict.fromkeys(FEATURE_GROUPS, 0.25)
+        default_factory=lambda: dict.fromkeys(FEATURE_GROUPS, _FIRST_PRECISION)
     )
+
+    @classmethod
+    def start(cls, groups: Iterable[str]) -> Tuning:
+        """Return where the climb to what the evidence says begins, for some groups."""
+        return cls(precisions=dict.fromkeys(groups, _FIRST_PRECISION))
 
     @property
     def shared(self) -> float:
@@ -155,9 +164,16 @@ class Nearness:
         alike = self.like_size * self.same_backbone
         covariance = tuning.everywhere + tuning.alike * alike + tuning.own * self.same_task * alike
         if tuning.features:
-            away = sum(tuning.precisions[group] * self.squared[group] for group in self.squared)
+            # A tuning found where no task was probed knows nothing of trial steps.
+            known = [group for group in self.squared if group in tuning.precisions]
+            away = sum(tuning.precisions[group] * self.squared[group] for group in known)
             covariance = covariance + tuning.features * np.exp(-0.5 * away) * self.same_backbone
         return np.asarray(covariance)
+
+
+def feature_groups(rows: Iterable[Described]) -> Mapping[str, tuple[str, ...]]:
+    """Return the groups of features that some rows have: a trial's where one was probed."""
+    return _PROBED_GROUPS if any(row.is_probed for row in rows) else FEATURE_GROUPS
 
 
 def _mean_squared(one: np.ndarray, other: np.ndarray) -> np.ndarray:

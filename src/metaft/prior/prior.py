@@ -14,7 +14,10 @@ from metaft.prior.manifest import INITIALISATION, MANIFEST, TRACES, Manifest
 
 if TYPE_CHECKING:
     from metaft.backbones.backbone import Backbone
+    from metaft.prior.calibration import Calibration
+    from metaft.prior.described import Described
     from metaft.prior.fitted import FittedPrior
+    from metaft.prior.outlook import OutcomeModels
     from metaft.traces.trace import Trace
 
 
@@ -59,6 +62,13 @@ class Prior:
         from metaft.prior.fitted import load_or_fit
 
         return load_or_fit(self)
+
+    def opinion_on(self, row: Described) -> tuple[OutcomeModels, Calibration]:
+        """Return the models that go by what is known of a task, and how far they are trusted."""
+        probed = self.fitted.probed_models
+        if probed is not None and row.is_probed:
+            return probed, self.manifest.probed_calibration
+        return self.fitted.models, self.manifest.calibration
 
     def read_traces(self) -> list[Trace]:
         """Read the traces it was fitted to."""

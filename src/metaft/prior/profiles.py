@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metaft.prior.described import Described
-from metaft.prior.places import FEATURE_GROUPS, Nearness, Places, Tuning
+from metaft.prior.places import Nearness, Places, Tuning, feature_groups
 from metaft.prior.recipe_basis import RecipeBasis
 from metaft.prior.scaling import Scaling
 from metaft.prior.table import TraceTable
@@ -105,11 +105,12 @@ class ProfileProcess:
             knows_features: Whether tasks with like features may share.
         """
         basis = RecipeBasis.of(table.space, [block.train_rows for block in table.blocks])
-        scalings = {group: Scaling.fit(names, rows) for group, names in FEATURE_GROUPS.items()}
+        groups = feature_groups(rows)
+        scalings = {group: Scaling.fit(names, rows) for group, names in groups.items()}
         places = Places.of(rows, scalings)
         observed = _observe(table, basis)
         if tuning is None:
-            tuning = _tune(observed, places, Tuning() if knows_features else _IGNORANT)
+            tuning = _tune(observed, places, Tuning.start(groups) if knows_features else _IGNORANT)
         system = System.of(observed)
         precision = system.precision(Nearness.between(places, places), tuning)
         excess = np.array([kept_points(scores) - scores for scores in table.test])

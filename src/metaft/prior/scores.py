@@ -15,8 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metaft.features.extract import FEATURES
-from metaft.prior.described import Described
+from metaft.prior.described import Described, feature_names
 from metaft.prior.level import LevelModel
 from metaft.prior.places import Tuning
 from metaft.prior.profiles import Profile, ProfileProcess
@@ -84,7 +83,7 @@ class ScoreModel:
             tunings: Of processes fitted to some of these blocks, to take over.
         """
         effects = effects_of(table.test)
-        scaling = Scaling.fit(FEATURES, rows)
+        scaling = Scaling.fit(feature_names(rows), rows)
         positions = np.array([scaling.apply(row) for row in rows])
         plateau = _plateau_of(effects)
         levels = mean_known(table.test[:, plateau], 1)

@@ -49,7 +49,7 @@ def suggest(
     """
     if goal not in GOALS:
         raise PriorError(f"goal is {goal!r}; allowed are {', '.join(GOALS)}", "Correct --goal")
-    models, calibration = prior.fitted.models, prior.manifest.calibration
+    models, calibration = prior.opinion_on(row)
     outlook = models.look_at(row)
     weight = calibration.weight_at(outlook.distance)
     _check_costs_known(outlook, goal, limits)

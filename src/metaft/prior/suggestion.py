@@ -71,6 +71,8 @@ class Suggestion:
         seen_in_training: Whether the prior was fitted to traces of this very dataset.
         fallback: What the answer could not use, and what it used instead; None for nothing.
         alternatives: The next best recipes.
+        probe_seconds: Wall time of the trial steps that it was asked to take first, 0 where
+            they were known already; None where it was asked without.
     """
 
     dataset: str
@@ -83,10 +85,12 @@ class Suggestion:
     seen_in_training: bool
     fallback: str | None
     alternatives: tuple[RankedRecipe, ...]
+    probe_seconds: float | None = None
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the answer of `metaft suggest --format json` as plain values."""
         best = RankedRecipe(self.recipe, self.predicted)
+        probe = None if self.probe_seconds is None else {"seconds": self.probe_seconds}
         return {
             "dataset": self.dataset,
             "backbone": self.backbone,
@@ -95,5 +99,6 @@ class Suggestion:
             "nearest_tasks": [dataclasses.asdict(near) for near in self.nearest_tasks],
             "seen_in_training": self.seen_in_training,
             "fallback": self.fallback,
+            "probe": probe,
             "alternatives": [other.to_mapping() for other in self.alternatives],
         }
