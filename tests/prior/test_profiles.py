@@ -129,7 +129,7 @@ def test_features_share_only_where_they_tell(make_world) -> None:
 
 def test_a_process_without_features_answers_all_alike(seen) -> None:
     table, rows, _ = seen
-    process = ProfileProcess.fit(table, rows, knows_features=False)
+    process = ProfileProcess.fit(table, rows, groups={})
     assert process.tuning.features == 0.0
     one, other = (
         process.predict(dataclasses.replace(rows[at], task="new"), _functions(process, table, at))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from metaft.errors import PriorError
+from metaft.prior.space import without_seed
 from metaft.prior.table import tabulate
 from metaft.recipes import PLAIN
 from metaft.traces.trace import Trace
@@ -84,18 +85,53 @@ def test_seeds_are_averaged(make_world) -> None:
 
 
 def test_a_shared_core_does_not_look_like_work(make_world) -> None:
-    traces = make_world(1, recipes=4).traces
-    crowded = [
-        dataclasses.replace(
-            trace,
-            costs=dataclasses.replace(trace.costs, wall_seconds=2 * trace.costs.cpu_seconds),
-            curve=tuple(
-                dataclasses.replace(r, train_seconds=2 * r.train_seconds) for r in trace.curve
-            ),
+    alone = [_on_a_core_of_its_own(trace) for trace in make_world(1, recipes=4).traces]
+    crowded = [_twice_as_long(trace) for trace in alone]
+    for seconds in ("train_seconds", "run_seconds"):
+        np.testing.assert_allclose(
+            getattr(tabulate(crowded), seconds), getattr(tabulate(alone), seconds)
         )
-        for trace in traces
+
+
+def test_a_machine_that_slept_was_not_crowded(make_world) -> None:
+    alone = [_on_a_core_of_its_own(trace) for trace in make_world(1, recipes=4).traces]
+    slept = [
+        dataclasses.replace(trace, costs=dataclasses.replace(trace.costs, wall_seconds=1e4))
+        for trace in alone
     ]
-    np.testing.assert_allclose(tabulate(crowded).train_seconds, tabulate(traces).train_seconds)
+    np.testing.assert_allclose(tabulate(slept).train_seconds, tabulate(alone).train_seconds)
+
+
+def test_a_run_takes_what_a_user_would_wait_for(make_world) -> None:
+    (trace, other) = make_world(1, recipes=2, epochs=2).traces[:2]
+    curve = tuple(
+        dataclasses.replace(record, train_seconds=3.0, evaluation_seconds=14.0)
+        for record in trace.curve
+    )
+    costs = dataclasses.replace(trace.costs, cpu_seconds=34.0)
+    timed = dataclasses.replace(trace, curve=curve, costs=costs, prefix_seconds=1912.0)
+    table = tabulate([timed, other])
+    column = table.space.cells.index(without_seed(trace.recipe))
+    scoring = 2 * 14.0 * 400 / 1400  # the validation rows' share of both epochs
+    prefix = 1912.0 * (512 + 400) / (512 + 1400)
+    assert table.run_seconds[0, column] == pytest.approx(6.0 + scoring + prefix)
+
+
+def _on_a_core_of_its_own(trace: Trace) -> Trace:
+    busy = sum(record.train_seconds + record.evaluation_seconds for record in trace.curve)
+    return dataclasses.replace(trace, costs=dataclasses.replace(trace.costs, cpu_seconds=busy))
+
+
+def _twice_as_long(trace: Trace) -> Trace:
+    curve = tuple(
+        dataclasses.replace(
+            record,
+            train_seconds=2 * record.train_seconds,
+            evaluation_seconds=2 * record.evaluation_seconds,
+        )
+        for record in trace.curve
+    )
+    return dataclasses.replace(trace, curve=curve)
 
 
 def test_blocks_that_lack_recipes_are_left_out(make_world) -> None:

@@ -69,7 +69,8 @@ class Tuning:
     @classmethod
     def start(cls, groups: Iterable[str]) -> Tuning:
         """Return where the climb to what the evidence says begins, for some groups."""
-        return cls(precisions=dict.fromkeys(groups, _FIRST_PRECISION))
+        start = cls(precisions=dict.fromkeys(groups, _FIRST_PRECISION))
+        return start if start.precisions else start.without_features
 
     @property
     def shared(self) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,7 +94,7 @@ class ProfileProcess:
         rows: Sequence[Described],
         tuning: Tuning | None = None,
         *,
-        knows_features: bool = True,
+        groups: Mapping[str, tuple[str, ...]] | None = None,
     ) -> ProfileProcess:
         """Fit to training blocks.
 
@@ -102,15 +102,16 @@ class ProfileProcess:
             table: The training blocks alone.
             rows: Their descriptions, in the same order.
             tuning: What is shared; None finds it by the evidence of these blocks.
-            knows_features: Whether tasks with like features may share.
+            groups: Name -> features by which tasks may share, and which the tuning is of; None
+                takes all that these blocks have.
         """
         basis = RecipeBasis.of(table.space, [block.train_rows for block in table.blocks])
-        groups = feature_groups(rows)
+        groups = feature_groups(rows) if groups is None else groups
         scalings = {group: Scaling.fit(names, rows) for group, names in groups.items()}
         places = Places.of(rows, scalings)
         observed = _observe(table, basis)
         if tuning is None:
-            tuning = _tune(observed, places, Tuning.start(groups) if knows_features else _IGNORANT)
+            tuning = _tune(observed, places, Tuning.start(groups))
         system = System.of(observed)
         precision = system.precision(Nearness.between(places, places), tuning)
         excess = np.array([kept_points(scores) - scores for scores in table.test])
@@ -167,9 +168,6 @@ def _weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     total = weights.sum(0)
     mean: np.ndarray = (weights * np.nan_to_num(values)).sum(0) / np.maximum(total, 1e-12)
     return mean
-
-
-_IGNORANT = Tuning().without_features
 
 
 def _observe(table: TraceTable, basis: RecipeBasis) -> list[Observed]:

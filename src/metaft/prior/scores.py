@@ -94,7 +94,7 @@ class ScoreModel:
             scaling=scaling,
             positions=positions,
             process=ProfileProcess.fit(table, rows, tunings.surrogate),
-            pooling=ProfileProcess.fit(table, rows, tunings.pooled, knows_features=False),
+            pooling=ProfileProcess.fit(table, rows, tunings.pooled, groups={}),
             plateau=plateau,
             level=LevelModel.fit(rows, positions, levels),
         )

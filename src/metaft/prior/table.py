@@ -19,7 +19,7 @@ import numpy as np
 from metaft.errors import PriorError
 from metaft.prior.space import Space, cuts_of, without_seed
 from metaft.recipes import Recipe
-from metaft.traces.trace import Trace
+from metaft.traces.trace import TEST_ROWS, VALIDATION_ROWS, Trace
 
 MEASURES = (
     "test",
@@ -31,6 +31,9 @@ MEASURES = (
     "peak_memory_mib",
     "failed",
 )
+
+
+_VALIDATION_SHARE = VALIDATION_ROWS / (VALIDATION_ROWS + TEST_ROWS)  # of the rows scored
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -54,7 +57,9 @@ class TraceTable:
             Where halves were not scored apart, both are all test rows: an oracle then
             flatters itself, and every regret is too large.
         train_seconds: Time of the training steps, were the core not shared with others.
-        run_seconds: The same with encoding the rows and the pass through frozen blocks.
+        run_seconds: The same with what else a run needs: the pass of the training and the
+            validation rows through frozen blocks, and the validation scores. What only a
+            recording needs, the test scores of every epoch, does not count.
         peak_memory_mib: Peak memory of the run.
         failed: Share of the seeds whose run had failed by then.
         left_out: Blocks without some recipe that others like them have, so not in the table.
@@ -128,7 +133,11 @@ class _Run:
         self.halves = [r.test_halves or whole for r, whole in zip(curve, both, strict=True)]
         busy = _busy_share(trace)
         self.seconds = np.cumsum([busy * record.train_seconds for record in curve]).tolist()
-        self.seconds_before = busy * (trace.prefix_seconds or 0.0)
+        scored = [_VALIDATION_SHARE * busy * record.evaluation_seconds for record in curve]
+        self.scoring_seconds = np.cumsum(scored).tolist()
+        rows = trace.train_rows + VALIDATION_ROWS
+        share = rows / (rows + TEST_ROWS)
+        self.seconds_before = share * busy * (trace.prefix_seconds or 0.0)
 
     @property
     def lowest(self) -> float:
@@ -143,10 +152,12 @@ class _Run:
         """Return the measures at a budget; `guess` is the score of a run without an epoch."""
         done = sum(epoch <= epochs for epoch in self.epochs)
         failed = self.trace.status != "ok" and epochs not in self.epochs
-        seconds = self.seconds[done - 1] if done and not failed else math.nan
+        known = done > 0 and not failed
+        seconds = self.seconds[done - 1] if known else math.nan
+        scoring_seconds = self.scoring_seconds[done - 1] if known else math.nan
         measures = {
             "train_seconds": seconds,
-            "run_seconds": seconds + self.seconds_before,
+            "run_seconds": seconds + scoring_seconds + self.seconds_before,
             "peak_memory_mib": self.trace.costs.peak_memory_mib,
             "failed": float(failed),
         }
@@ -163,11 +174,14 @@ class _Run:
 
 
 def _busy_share(trace: Trace) -> float:
-    """Return the share of the wall time that a one-thread worker had its core for itself."""
-    costs = trace.costs
-    if trace.device != "cpu" or not costs.wall_seconds > 0:
+    """Return the share of its epochs' time that a one-thread worker had a core for itself.
+
+    Measured on the epochs: a machine that was asleep between them was not busy otherwise.
+    """
+    measured = sum(record.train_seconds + record.evaluation_seconds for record in trace.curve)
+    if trace.device != "cpu" or not measured > 0:
         return 1.0
-    return min(1.0, costs.cpu_seconds / costs.wall_seconds)
+    return min(1.0, trace.costs.cpu_seconds / measured)
 
 
 def _points(score: float | None) -> float:
