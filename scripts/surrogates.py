@@ -12,13 +12,13 @@ import numpy as np
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 
 from metaft.features.extract import FEATURES
+from metaft.prior.averages import Averages, effects_of, mean_known
 from metaft.prior.described import Described
 from metaft.prior.encoding import encode_recipes
 from metaft.prior.places import FEATURE_GROUPS, Tuning
 from metaft.prior.profiles import ProfileProcess, kept_points
 from metaft.prior.ridge import Ridge
 from metaft.prior.scaling import Scaling
-from metaft.prior.scores import ScoreModel, Tunings, effects_of, mean_known
 from metaft.prior.space import Space
 from metaft.prior.table import TraceTable
 
@@ -48,10 +48,10 @@ def fit_process(
     return fit
 
 
-def fit_average(table: TraceTable, rows: Sequence[Described]) -> Answer:
+def fit_average(table: TraceTable, _rows: Sequence[Described]) -> Answer:
     """Average the blocks most alike in backbone and size; features do not count."""
-    tunings = Tunings(Tuning.start({}), Tuning.start({}))  # what these processes say is not asked
-    return ScoreModel.fit(table, rows, tunings).average
+    averages = Averages.of(table)
+    return lambda row: averages.over_alike(row.backbone, row.train_rows)
 
 
 def fit_forest(table: TraceTable, rows: Sequence[Described]) -> Answer:

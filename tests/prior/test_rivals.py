@@ -68,13 +68,12 @@ def test_learned_beats_best_average_where_features_tell(telling, silent) -> None
 
 def test_neighbours_are_tasks_with_alike_blocks(telling, left) -> None:
     """The nearest task is passed over where it was not recorded at this size."""
-    model, nearest = left.models.scores, next(iter(left.outlook.distances))
+    averages, nearest = left.averages, next(iter(left.outlook.distances))
     blocks = tuple(
         dataclasses.replace(block, train_rows=64) if block.task == nearest else block
-        for block in model.blocks
+        for block in averages.blocks
     )
-    scores = dataclasses.replace(model, blocks=blocks)
-    moved = dataclasses.replace(left, models=dataclasses.replace(left.models, scores=scores))
+    moved = dataclasses.replace(left, averages=dataclasses.replace(averages, blocks=blocks))
     second = list(left.outlook.distances)[1]
     row = [block.task for block in telling.table.blocks].index(second)
     chosen = METHODS["1-nn"](telling.table, moved).cells[0]

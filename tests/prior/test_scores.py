@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from metaft.prior.averages import effects_of
 from metaft.prior.described import describe_blocks
-from metaft.prior.scores import ScoreModel, effects_of
+from metaft.prior.scores import ScoreModel
 from metaft.prior.table import tabulate
 from metaft.recipes import PLAIN, design
 
@@ -29,9 +30,9 @@ def test_a_missing_cell_does_not_shift_the_others() -> None:
 def test_average_is_the_mean_effect_of_alike_blocks(make_world) -> None:
     world = make_world(4, sizes=(128, 512))
     model, row = _fit(world), world.described[0]
-    rows = np.array([block.train_rows for block in model.blocks])
+    rows = np.array([block.train_rows for block in model.averages.blocks])
     for size in (128, 512):
-        expected = model.effects[rows == size].mean(0)
+        expected = model.averages.effects[rows == size].mean(0)
         np.testing.assert_allclose(model.average(row.with_rows(size)), expected)
     np.testing.assert_allclose(model.average(row.with_rows(400)), model.average(row.with_rows(512)))
 
@@ -40,7 +41,7 @@ def test_an_unknown_backbone_is_averaged_over_all(make_world) -> None:
     world = make_world(4)
     stranger = dataclasses.replace(world.described[0], backbone="never/seen")
     model = _fit(world)
-    np.testing.assert_allclose(model.average(stranger), model.effects.mean(0))
+    np.testing.assert_allclose(model.average(stranger), model.averages.effects.mean(0))
 
 
 def test_a_named_recipe_that_was_never_recorded_is_still_expected(make_world) -> None:
@@ -70,6 +71,6 @@ def test_distance_is_zero_to_itself(make_world) -> None:
 
 def test_the_plateau_is_where_recipes_do_well(make_world) -> None:
     model = _fit(make_world(8))
-    mean = model.effects.mean(0)
+    mean = model.averages.effects.mean(0)
     assert mean[model.plateau].min() >= np.sort(mean)[-10]
     assert len(design(8, 3)) * 3 == len(model.space)

@@ -131,7 +131,8 @@ def _twice_as_long(trace: Trace) -> Trace:
         )
         for record in trace.curve
     )
-    return dataclasses.replace(trace, curve=curve)
+    prefix_seconds = 2 * (trace.prefix_seconds or 0.0)
+    return dataclasses.replace(trace, curve=curve, prefix_seconds=prefix_seconds)
 
 
 def test_blocks_that_lack_recipes_are_left_out(make_world) -> None:

@@ -8,11 +8,13 @@ nothing is fitted once per task and tuning step.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from metaft.prior.averages import Averages
 from metaft.prior.calibration import Calibration, calibrate
 from metaft.prior.described import Described
 from metaft.prior.outlook import OutcomeModels, Outlook
@@ -21,6 +23,8 @@ from metaft.prior.table import TraceTable
 
 MOST_GROUPS = 10
 """Tuning inside a fold leaves out groups of tasks; up to this many tasks a group is one task."""
+
+_WORTH_WORKERS_BLOCKS = 24  # below, starting processes takes longer than they save
 
 OnFit = Callable[[], None]
 
@@ -31,13 +35,13 @@ class LeftOut:
 
     Attributes:
         row: Number of the block in the table.
-        models: Fitted without the task and its relatives.
-        outlook: What they expect of it.
+        averages: Of what was recorded without the task and its relatives.
+        outlook: What models expect of it that were fitted without them.
         calibration: Learned without them likewise.
     """
 
     row: int
-    models: OutcomeModels
+    averages: Averages
     outlook: Outlook
     calibration: Calibration
 
@@ -90,15 +94,15 @@ def leave_each_out(
     world = _World(table, rows, relatives)
     groups = group_tasks(table.tasks, relatives)
     pairs, tunings = _look_pairwise(world, groups, on_fit)
+    calls = [(world, (task,), tunings.get(task, UNTUNED)) for task in table.tasks]
     found = []
-    for task in table.tasks:
-        models = world.fit_without([task], tunings.get(task, UNTUNED))
-        _tell(on_fit)
-        if models is None:
+    for task, look in zip(table.tasks, _look_at_all(calls, on_fit), strict=True):
+        if look is None:
             continue
         calibration = _calibrate_without(world, task, groups, pairs)
-        for at in world.blocks_of([task]):
-            found.append(LeftOut(at, models, models.look_at(rows[at]), calibration))
+        for at, outlook in look.outlooks.items():
+            averages = Averages.of(table.take(world.blocks_without([task])))
+            found.append(LeftOut(at, averages, outlook, calibration))
     return sorted(found, key=lambda left: left.row)
 
 
@@ -181,19 +185,55 @@ def _look_pairwise(
         (group, group) -> block of either -> what is expected of it; and task -> the tunings
         that were found without its whole group, so without the task.
     """
+    pairs = list(itertools.combinations_with_replacement(range(len(groups)), 2))
+    calls = [(world, tuple({*groups[one], *groups[other]}), UNTUNED) for one, other in pairs]
     seen: _Seen = {}
     tunings: dict[str, Tunings] = {}
-    for one, other in itertools.combinations_with_replacement(range(len(groups)), 2):
-        left_out = {*groups[one], *groups[other]}
-        models = world.fit_without(left_out)
-        _tell(on_fit)
-        if models is not None:
-            blocks = world.blocks_of(left_out)
-            looks = {at: models.look_at(world.rows[at]) for at in blocks}
-            seen[one, other] = seen[other, one] = looks
-            if one == other:
-                tunings |= dict.fromkeys(groups[one], models.scores.tunings)
+    for (one, other), look in zip(pairs, _look_at_all(calls, on_fit), strict=True):
+        if look is None:
+            continue
+        seen[one, other] = seen[other, one] = look.outlooks
+        if one == other:
+            tunings |= dict.fromkeys(groups[one], look.tunings)
     return seen, tunings
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """What models expect of the blocks of some tasks that they were fitted without.
+
+    The models themselves are not kept: a hundred of them would fill the memory.
+    """
+
+    outlooks: dict[int, Outlook]
+    tunings: Tunings
+
+
+_Call = tuple[_World, tuple[str, ...], Tunings]
+
+
+def _look_at_all(calls: Sequence[_Call], on_fit: OnFit | None) -> Iterator[_Look | None]:
+    """Fit and look, in the order of the calls; on all cores where there is much to fit."""
+    from joblib import Parallel, delayed
+
+    blocks = len(calls[0][0].table.blocks) if calls else 0
+    workers = os.cpu_count() if blocks >= _WORTH_WORKERS_BLOCKS else 1
+    looks = Parallel(n_jobs=workers, return_as="generator")(
+        delayed(_look_without)(*call) for call in calls
+    )
+    for look in looks:
+        if on_fit:
+            on_fit()
+        yield look
+
+
+def _look_without(world: _World, tasks: tuple[str, ...], tunings: Tunings) -> _Look | None:
+    """Look at the blocks of some tasks; None where nothing would be left to fit to."""
+    models = world.fit_without(tasks, tunings)
+    if models is None:
+        return None
+    outlooks = {at: models.look_at(world.rows[at]) for at in world.blocks_of(tasks)}
+    return _Look(outlooks, models.scores.tunings)
 
 
 def _calibrate_without(
@@ -208,8 +248,3 @@ def _calibrate_without(
         if (own, group_of[world.table.blocks[at].task]) in pairs
     }
     return calibrate(world.table.take(np.array(list(looks), dtype=int)), list(looks.values()))
-
-
-def _tell(on_fit: OnFit | None) -> None:
-    if on_fit:
-        on_fit()

@@ -26,7 +26,7 @@ MOST_LOST_POINTS = 10.0
 """A cell this far below the block's best fell apart. What it lost beyond is kept out of the
 process, which would take the cliff for a slope, and is averaged apart from it."""
 
-MOST_TUNING_BLOCKS = 60
+MOST_TUNING_BLOCKS = 40
 """Variances are tuned on so many blocks at most: the work grows with their third power."""
 
 _VARIANCES = ("noise", "everywhere", "alike", "features", "own")

@@ -6,11 +6,11 @@ import dataclasses
 
 import numpy as np
 
+from metaft.prior.averages import mean_known
 from metaft.prior.choice import Goal, rank_cells
 from metaft.prior.chosen import Chooser, Chosen, take_highest, take_one
 from metaft.prior.leaving_out import LeftOut
 from metaft.prior.racing import race_average, race_learned, race_portfolio
-from metaft.prior.scores import mean_known
 from metaft.prior.searches import halving_search, portfolio_search, random_search
 from metaft.prior.table import TraceTable
 from metaft.prior.tpe import tpe_search
@@ -30,7 +30,7 @@ def take_best_average(table: TraceTable, left: LeftOut) -> Chosen | None:
 
 def take_best_average_of_all(table: TraceTable, left: LeftOut) -> Chosen | None:
     """Take the best mean over all training blocks."""
-    return take_highest(table, left, mean_known(left.models.scores.effects, 0))
+    return take_highest(table, left, mean_known(left.averages.effects, 0))
 
 
 def take_best_learning_rate(table: TraceTable, left: LeftOut) -> Chosen | None:
@@ -48,7 +48,7 @@ def nearest_neighbours(count: int) -> Chooser:
     """
 
     def take(table: TraceTable, left: LeftOut) -> Chosen | None:
-        model = left.models.scores
+        model = left.averages
         alike = model.alike(table.blocks[left.row].backbone, table.blocks[left.row].train_rows)
         owners = np.array([block.task for block in model.blocks])
         known = set(owners[alike].tolist())

@@ -71,7 +71,7 @@ def find_portfolio(table: TraceTable, left: LeftOut, size: int) -> np.ndarray:
     They are found greedily over the training blocks most alike in backbone and size. A
     portfolio of one would be best-average.
     """
-    block, model = table.blocks[left.row], left.models.scores
+    block, model = table.blocks[left.row], left.averages
     effects = model.effects[model.alike(block.backbone, block.train_rows)]
     recorded = np.flatnonzero(np.isfinite(table.validation[left.row]))
     return recorded[_portfolio(effects[:, recorded], size)] if len(recorded) else recorded
