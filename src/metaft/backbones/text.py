@@ -13,6 +13,7 @@ import copy
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -327,7 +328,7 @@ class TextBackbone(Backbone):
         if not self._is_output_known:
             seen: list[Any] = []
             hook = self.blocks()[0].register_forward_hook(lambda _, __, out: seen.append(out))
-            with torch.no_grad():
+            with _no_draws(self.device), torch.no_grad():
                 self._run({name: value[:1] for name, value in batch.items()})
             hook.remove()
             self._block_outputs = len(seen[0]) if isinstance(seen[0], tuple) else None
@@ -349,3 +350,8 @@ def _model_options(pooling: Pooling) -> dict[str, Any]:
     if pooling == "mean":
         options["add_pooling_layer"] = False
     return options
+
+
+def _no_draws(device: torch.device) -> AbstractContextManager[None]:
+    """Leave the random numbers alone: a run must not depend on what ran before it."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
