@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
 
 from metaft.cli import group
 from metaft.recipes import Recipe
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Traced
 
 
 @pytest.fixture
@@ -81,6 +85,10 @@ def test_the_table_is_for_people(dataset: Path, backbone_folder: Path, tmp_path:
     [
         (["--plain", "--goal", "cost"], "--plain and --goal name two recipes"),
         (["--plain", "--probe"], "--probe informs the prior, and --plain does not ask it"),
+        (["--plain", "--race", "3"], "--race starts 3 recipes of the prior, and --plain does not"),
+        (["--recipe", "mine.yaml", "--race", "2"], "and --recipe does not ask it"),
+        (["--race", "1"], "1 is not in the range 2<=x<=8"),
+        (["--race", "9"], "9 is not in the range 2<=x<=8"),
         (["--plain", "--set", "learning_rate=fast"], "learning_rate is 'fast'"),
         (["--plain", "--set", "learning_rate"], "sets nothing"),
         (["--plain", "--set", "speed=9"], "'speed' is no field of a recipe"),
@@ -121,3 +129,57 @@ def test_a_run_that_fails_at_once_exits_1_and_writes_nothing(
     assert result.exit_code == 1, result.output
     assert "diverged" in result.stderr
     assert not (tmp_path / "run").exists()
+
+
+def _race(traced: Traced, prior: Path, out: Path, *options: object) -> Result:
+    asked = ("--backbone", traced.backbone, "--prior", prior, "--set", "precision=fp32", *options)
+    return _finetune(traced.new_file, out, *asked)
+
+
+def test_the_best_recipes_race_and_one_goes_on(
+    traced: Traced, tiny_prior: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    result = _race(traced, tiny_prior, out, "--race", 3, "--goal", "score", "--format", "json")
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    race = answer["race"]
+    (winner,) = [racer for racer in race["racers"] if racer["won"]]
+    assert len(race["racers"]) == 3
+    assert answer["recipe"] == winner["recipe"] == Recipe.load(out / "recipe.yaml").to_mapping()
+    assert answer["curve"][0]["validation"][race["metric"]] == winner["validation"]
+    assert answer["costs"]["wall_seconds"] > race["wall_seconds"] > 0
+    assert result.stderr.count("after one epoch") == 3
+    assert json.loads((out / "trace.json").read_text())["race"] == race
+    assert "## Race" in (out / "README.md").read_text()
+
+
+def test_a_person_reads_how_the_race_went(traced: Traced, tiny_prior: Path, tmp_path: Path) -> None:
+    result = _race(traced, tiny_prior, tmp_path / "run", "--race", 2, "--probe")
+    assert result.exit_code == 0, result.output
+    assert "of 2 went on" in result.stdout
+    assert result.stdout.count("after epoch 1") == 2
+
+
+def test_a_race_of_one_recipe_is_refused(traced: Traced, tiny_prior: Path, tmp_path: Path) -> None:
+    same = [f"--set={name}" for name in (
+        "learning_rate=1e-4", "frozen_fraction=0", "epochs=1", "batch_size=8", "warmup_fraction=0",
+        "weight_decay=0", "head_init=random",
+    )]  # fmt: skip
+    result = _race(traced, tiny_prior, tmp_path / "run", "--race", 2, *same)
+    assert result.exit_code == 2
+    assert "--set makes recipes of the race the same" in result.stderr
+
+
+def test_ctrl_c_in_the_race_leaves_nothing(
+    traced: Traced, tiny_prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from metaft.cli import racing
+
+    def interrupt(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(racing, "_racer_in_words", interrupt)
+    result = _race(traced, tiny_prior, tmp_path / "run", "--race", 2)
+    assert result.exit_code != 0
+    assert not list(tmp_path.iterdir())

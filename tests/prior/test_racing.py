@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from metaft.finetuning.lead import LEAD_POINTS
 from metaft.prior.racing import (
-    LEAD_POINTS,
     first_epoch_of,
     race,
     race_average,

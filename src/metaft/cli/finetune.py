@@ -18,6 +18,7 @@ from metaft.cli.options import (
     probe_option,
 )
 from metaft.cli.output import print_answer, print_notice, progress_bar
+from metaft.cli.racing import race_in_words, race_option, run_race
 from metaft.errors import RunFailedError, UserError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ MAX_VALIDATION_ROWS = 1000
 )
 @prior_option
 @probe_option
+@race_option
 @click.option("--rows", type=click.IntRange(min=8), help="Train on so many rows.")
 @click.option(
     "--set",
@@ -98,6 +100,7 @@ def command(
     goal: Goal | None,
     prior: str | None,
     probe: bool,
+    race: int | None,
     rows: int | None,
     settings: tuple[str, ...],
     init: str,
@@ -115,15 +118,15 @@ def command(
     from metaft.finetuning.run_folder import check_out_folder
     from metaft.tasks.load import ColumnNames
 
-    _refuse_contradictions(plain=plain, recipe_file=recipe_file, goal=goal, probe=probe)
+    _refuse_contradictions(plain=plain, recipe_file=recipe_file, goal=goal, probe=probe, race=race)
     check_out_folder(out, overwrite=overwrite)
     changes = _parse_settings(settings)
     columns = ColumnNames(text=text_column, text_pair=text_pair_column, label=label_column)
     task, whole = _load_rows(dataset, columns, rows, offline)
     if plain or recipe_file:
-        choice = _Choice(_given_recipe(recipe_file), None)
+        choices = [_Choice(_given_recipe(recipe_file), None)]
     else:
-        choice = _ask_prior(
+        choices = _ask_prior(
             dataset,
             whole,
             backbone=backbone,
@@ -132,22 +135,26 @@ def command(
             rows=rows,
             offline=offline,
             probe=probe,
+            top=race or 1,
         )
-    recipe = choice.recipe.with_settings(changes)
+    choices = [choice.changed(changes) for choice in choices]
     network = _load_backbone(backbone, task, init, prior, offline)
-    tuned = _run(
-        task,
-        network,
-        recipe,
-        device=device,
-        cache_limit_bytes=cache_limit_bytes,
-        deterministic=deterministic,
-    )
-    trace = _trace(tuned, task, whole, network, recipe)
-    predicted = None if changes else choice.predicted  # A changed recipe was not predicted.
+    how: dict[str, Any] = {
+        "device": device,
+        "deterministic": deterministic,
+        "cache_limit_bytes": cache_limit_bytes,
+    }
+    if race:
+        raced = run_race(task, network, [choice.recipe for choice in choices], **how)
+        choice, tuned, facts = choices[raced.winner], raced.tuned, raced.facts
+    else:
+        choice, facts = choices[0], None
+        tuned = _run(task, network, choice.recipe, **how)
+    recipe, predicted = choice.recipe, choice.predicted
+    trace = _trace(tuned, task, whole, network, recipe) | ({"race": facts} if facts else {})
     _save(out, tuned, task=task, recipe=recipe, trace=trace, init=init, predicted=predicted)
     answer = _answer(dataset, out, recipe=recipe, init=init, trace=trace, predicted=predicted)
-    answer["probe"] = choice.probe
+    answer |= {"probe": choice.probe, "race": facts}
     print_answer(answer, output_format, _render)
 
 
@@ -159,14 +166,24 @@ class _Choice:
     predicted: Mapping[str, Any] | None
     probe: Mapping[str, Any] | None = None
 
+    def changed(self, changes: Mapping[str, str]) -> _Choice:
+        """Return the choice with some fields set; a changed recipe was not predicted."""
+        recipe = self.recipe.with_settings(changes)
+        return _Choice(recipe, None if changes else self.predicted, self.probe)
+
 
 def _refuse_contradictions(
-    *, plain: bool, recipe_file: Path | None, goal: str | None, probe: bool
+    *, plain: bool, recipe_file: Path | None, goal: str | None, probe: bool, race: int | None
 ) -> None:
     named = {"--plain": plain, "--recipe": recipe_file, "--goal": goal}
     given = [name for name, value in named.items() if value]
     if len(given) > 1:
         raise UserError(f"{' and '.join(given)} name two recipes", "Give one of them")
+    if race and (plain or recipe_file):
+        raise UserError(
+            f"--race starts {race} recipes of the prior, and {given[0]} does not ask it",
+            "Leave one of them out",
+        )
     if probe and (plain or recipe_file):
         raise UserError(
             f"--probe informs the prior, and {given[0]} does not ask it", "Leave one of them out"
@@ -217,8 +234,11 @@ def _ask_prior(
     rows: int | None,
     offline: bool,
     probe: bool,
-) -> _Choice:
+    top: int,
+) -> list[_Choice]:
+    """Return the recipes that the prior suggests, best first."""
     from metaft.prior.ask import suggest_for
+    from metaft.recipes import Recipe
 
     if probe:
         print_notice("taking trial steps")
@@ -231,11 +251,16 @@ def _ask_prior(
         offline=offline,
         task=task,
         probe=probe,
+        top=top,
     )
     if suggestion.fallback:
         print_notice(f"fallback: {suggestion.fallback}")
     answer = suggestion.to_mapping()
-    return _Choice(suggestion.recipe, answer["predicted"], answer["probe"])
+    ranked = [answer, *answer["alternatives"]]
+    return [
+        _Choice(Recipe.from_mapping(one["recipe"]), one["predicted"], answer["probe"])
+        for one in ranked
+    ]
 
 
 def _load_backbone(
@@ -388,5 +413,7 @@ def _render(answer: Mapping[str, Any]) -> Any:
         )
     if answer["probe"]:
         lines.append(f"probe      {probe_in_words(answer['probe'])}")
+    if answer["race"]:
+        lines += race_in_words(answer["race"])
     lines.append(f"run        {answer['out']}")
     return Group(scores, "\n".join(lines))

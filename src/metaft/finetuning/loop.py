@@ -24,7 +24,7 @@ from metaft.finetuning.head import fit_probe_head
 from metaft.finetuning.memory import is_out_of_memory, reset_peak_memory
 from metaft.finetuning.metrics import score_classes, score_values
 from metaft.finetuning.model import Classifier, restore_state, trained_state
-from metaft.finetuning.outcome import Costs, EpochRecord, Outcome, Scores, Status
+from metaft.finetuning.outcome import NO_COSTS, Costs, EpochRecord, Outcome, Scores, Status
 from metaft.finetuning.prefix_cache import SPLITS, PrefixCache
 from metaft.finetuning.stepper import Stepper, build_optimizer
 from metaft.finetuning.targets import scaled_targets, target_scale
@@ -84,6 +84,30 @@ def fine_tune(
         RecipeError: If device or precision cannot be had here.
         TaskError: If the backbone's modality is not the task's.
     """
+    run = begin_run(
+        task,
+        backbone,
+        recipe,
+        device=device,
+        test_every_epoch=test_every_epoch,
+        cache=cache,
+        deterministic=deterministic,
+    )
+    run.advance(on_epoch=on_epoch)
+    return run.finish()
+
+
+def begin_run(
+    task: Task,
+    backbone: Backbone,
+    recipe: Recipe,
+    *,
+    device: Device = "auto",
+    test_every_epoch: bool = False,
+    cache: PrefixCache | None = None,
+    deterministic: bool = False,
+) -> OpenRun:
+    """Return a run that has not taken a step yet; for arguments and errors see `fine_tune`."""
     if backbone.modality != task.modality:
         raise TaskError(
             f"{task.name!r} is a task of {task.modality}s, but the backbone "
@@ -92,62 +116,92 @@ def fine_tune(
         )
     compute = resolve_compute(device, recipe.precision)
     cache = cache or PrefixCache(task, backbone, recipes=[recipe])
-    with seeded(recipe.seed, compute.device, deterministic):
-        run = _Run(task, recipe, compute, cache, test_every_epoch, on_epoch)
-        return run.execute()
+    return OpenRun(task, recipe, compute, cache, test_every_epoch, deterministic)
 
 
 @dataclass(eq=False)
-class _Run:
-    """The state of one run; `execute` is its only entry."""
+class OpenRun:
+    """A run that may rest after any epoch, and then goes on as if it never had.
+
+    Make one with `begin_run`. Runs that take turns do not see each other: each keeps its model,
+    its optimiser and its random numbers.
+    """
 
     task: Task
     recipe: Recipe
     compute: Compute
     cache: PrefixCache
     test_every_epoch: bool
-    on_epoch: OnEpoch | None
+    deterministic: bool
+    on_epoch: OnEpoch | None = None
     curve: list[EpochRecord] = field(default_factory=list)
     model: Classifier | None = None
+    stepper: Stepper | None = None
     best_epoch: int = 0
     best_state: dict[str, Tensor] | None = None
+    status: Status = "ok"
+    reason: str = ""
+    costs: Costs = NO_COSTS
+    order: np.random.Generator = field(init=False)
+    random_states: list[Tensor] | None = None
 
-    def execute(self) -> FineTuned:
-        """Run to the end, whatever the end is."""
+    def __post_init__(self) -> None:
+        self.order = np.random.default_rng(self.recipe.seed)
+
+    def advance(self, until: int | None = None, *, on_epoch: OnEpoch | None = None) -> None:
+        """Train to the end of an epoch, or to wherever the run ends before.
+
+        Args:
+            until: The epoch, counted from 1; None is the recipe's last.
+            on_epoch: Called after every epoch.
+        """
+        self.on_epoch = on_epoch
+        last = self.recipe.epochs if until is None else min(until, self.recipe.epochs)
+        with self._at_work():
+            try:
+                self._train(last)
+            except _DivergedError as error:
+                self.status, self.reason = "diverged", str(error)
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self.status, self.reason = "out_of_memory", str(error).splitlines()[0]
+
+    def finish(self) -> FineTuned:
+        """Return the model after its best epoch so far, and the outcome."""
+        test: Scores = {}
+        if self.best_epoch:
+            with self._at_work():
+                test = self._finish()
+        return FineTuned(self.model if self.best_epoch else None, self._outcome(test))
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Go on with the run's own random numbers, and count what is spent."""
         reset_peak_memory(self.compute.device)
         clock = Clock(self.compute.device)
-        status: Status = "ok"
-        reason = ""
-        test: Scores = {}
-        try:
-            self._train()
-        except _DivergedError as error:
-            status, reason = "diverged", str(error)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            status, reason = "out_of_memory", str(error).splitlines()[0]
-        if self.best_epoch:
-            test = self._finish()
-        return FineTuned(
-            model=self.model if self.best_epoch else None,
-            outcome=self._outcome(status, reason, test, clock.stop()),
-        )
+        with seeded(self.recipe.seed, self.compute.device, self.deterministic):
+            if self.random_states is not None:
+                _set_random_states(self.random_states)
+            yield
+            self.random_states = _random_states(self.compute.device)
+        self.costs = self.costs.plus(clock.stop())
 
-    def _train(self) -> None:
-        self.model = model = self._build_model()
+    def _train(self, last: int) -> None:
+        if self.stepper is None:
+            self.stepper = self._set_up()
         train = open_feed(self.cache, "train", self.recipe, self.compute)
-        optimizer = build_optimizer(model, self.recipe)
-        stepper = Stepper(model, optimizer, self.recipe, self.compute, self._total_steps())
         targets = scaled_targets(self.task).to(self.compute.device)
-        rng = np.random.default_rng(self.recipe.seed)
-        for epoch in range(1, self.recipe.epochs + 1):
+        while len(self.curve) < last and self.status == "ok" and not self._is_patience_over():
             began = time.perf_counter()
-            model.train()
-            loss = self._train_epoch(stepper, train, targets, rng)
-            self._record(epoch, loss, time.perf_counter() - began)
-            if self._is_patience_over(epoch):
-                return
+            self._live_model().train()
+            loss = self._train_epoch(self.stepper, train, targets, self.order)
+            self._record(len(self.curve) + 1, loss, time.perf_counter() - began)
+
+    def _set_up(self) -> Stepper:
+        self.model = model = self._build_model()
+        optimizer = build_optimizer(model, self.recipe)
+        return Stepper(model, optimizer, self.recipe, self.compute, self._total_steps())
 
     def _train_epoch(
         self, stepper: Stepper, feed: Feed, targets: Tensor, rng: np.random.Generator
@@ -249,25 +303,25 @@ class _Run:
     def _total_steps(self) -> int:
         return self.recipe.epochs * math.ceil(len(self.task.train) / self.recipe.batch_size)
 
-    def _is_patience_over(self, epoch: int) -> bool:
+    def _is_patience_over(self) -> bool:
         patience = self.recipe.early_stopping_patience
-        return patience is not None and epoch - self.best_epoch >= patience
+        return patience is not None and len(self.curve) - self.best_epoch >= patience
 
     def _live_model(self) -> Classifier:
         if self.model is None:
             raise RuntimeError("the model is built before anything is scored")
         return self.model
 
-    def _outcome(self, status: Status, reason: str, test: Scores, costs: Costs) -> Outcome:
+    def _outcome(self, test: Scores) -> Outcome:
         best = self.curve[self.best_epoch - 1].validation if self.best_epoch else {}
         return Outcome(
-            status=status,
-            reason=reason,
+            status=self.status,
+            reason=self.reason,
             curve=tuple(self.curve),
             best_epoch=self.best_epoch,
             validation=best,
             test=test,
-            costs=costs,
+            costs=self.costs,
             epochs_to_95_percent=epochs_to_share(self.curve, self.task.metric, 0.95),
             precision=self.compute.precision,
             device=self.compute.device,
@@ -285,6 +339,19 @@ def seeded(seed: int, device: str, deterministic: bool = False) -> Iterator[None
             yield
         finally:
             torch.use_deterministic_algorithms(was_deterministic)
+
+
+def _random_states(device: str) -> list[Tensor]:
+    """Return the state of torch's generators that a run draws from."""
+    on_gpu = [torch.cuda.get_rng_state()] if device == "cuda" else []
+    return [torch.get_rng_state(), *on_gpu]
+
+
+def _set_random_states(states: list[Tensor]) -> None:
+    """Go on where `_random_states` was called."""
+    torch.set_rng_state(states[0])
+    for state in states[1:]:
+        torch.cuda.set_rng_state(state)
 
 
 @torch.no_grad()

@@ -49,6 +49,20 @@ class Costs:
     gpu_seconds: float | None
     peak_memory_mib: float
 
+    def plus(self, other: Costs) -> Costs:
+        """Return what both cost, one after the other."""
+        on_gpu = [part.gpu_seconds for part in (self, other) if part.gpu_seconds is not None]
+        return Costs(
+            wall_seconds=self.wall_seconds + other.wall_seconds,
+            cpu_seconds=self.cpu_seconds + other.cpu_seconds,
+            gpu_seconds=sum(on_gpu) if on_gpu else None,
+            peak_memory_mib=max(self.peak_memory_mib, other.peak_memory_mib),
+        )
+
+
+NO_COSTS = Costs(wall_seconds=0.0, cpu_seconds=0.0, gpu_seconds=None, peak_memory_mib=0.0)
+"""What a run costs that has not begun."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

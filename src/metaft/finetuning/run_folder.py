@@ -62,7 +62,7 @@ def save_run(
         model: After its best epoch.
         task: What it was trained on.
         recipe: What was run.
-        trace: The Trace as plain values.
+        trace: The Trace as plain values; `race` is what came before, where there was a race.
         init: `pretrained` or `meta`.
         predicted: What the prior expected, where it was asked.
     """
@@ -103,12 +103,13 @@ def _write_card(
         "## Scores\n",
         _scores_table(trace),
         _prediction_line(predicted),
+        _race_section(trace),
         "## Epochs\n",
         _curve_table(trace, task.metric),
         "## Costs\n",
         f"{costs['wall_seconds']:.1f} s of wall time, {costs['cpu_seconds']:.1f} s of CPU time, "
         f"{costs['peak_memory_mib']:.0f} MiB at most, in {trace['precision']} on "
-        f"{trace['device']}.\n",
+        f"{trace['device']}{_race_costs(trace)}.\n",
         "## Use\n",
         _usage(task),
         "## Recipe\n",
@@ -141,6 +142,33 @@ def _prediction_line(predicted: Mapping[str, Any] | None) -> str:
         f"The prior expected {predicted['metric']} {predicted['score']:.3f} "
         f"({predicted['low']:.3f} to {predicted['high']:.3f}) before the first step.\n"
     )
+
+
+def _race_section(trace: Mapping[str, Any]) -> str:
+    """Write which recipes raced for the first epoch, where some did."""
+    if "race" not in trace:
+        return ""
+    race = trace["race"]
+    fields = ("learning_rate", "frozen_fraction", "batch_size", "head_init", "epochs")
+    rows = [
+        [
+            *(str(racer["recipe"][name]) for name in fields),
+            racer["status"] if racer["validation"] is None else f"{racer['validation']:.4f}",
+            "yes" if racer["won"] else "",
+        ]
+        for racer in race["racers"]
+    ]
+    header = [*fields, f"validation {race['metric']} after epoch 1", "went on"]
+    return (
+        "## Race\n\nThe first recipe goes on unless another leads it by more than "
+        f"{race['lead_points']:g} points after one epoch.\n\n{_table(header, rows)}"
+    )
+
+
+def _race_costs(trace: Mapping[str, Any]) -> str:
+    if "race" not in trace:
+        return ""
+    return f"; {trace['race']['wall_seconds']:.1f} s of it for the recipes that lost the race"
 
 
 def _curve_table(trace: Mapping[str, Any], metric: str) -> str:

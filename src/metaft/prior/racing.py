@@ -1,7 +1,8 @@
-"""Racing: start the best few recipes, and go on with the one that leads after an epoch.
+"""Racing on recorded traces: start the best few recipes, go on with the leader after an epoch.
 
 It costs an epoch of every recipe that is given up, and needs no features: what it learns of the
-task, it learns from the validation rows.
+task, it learns from the validation rows. `metaft.finetuning.race` does it for real, by the same
+rule.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from metaft.finetuning.lead import winner_of
 from metaft.prior.choice import one_per_family, rank_cells
 from metaft.prior.chosen import Chooser, Chosen
 from metaft.prior.leaving_out import LeftOut
@@ -19,10 +21,6 @@ from metaft.prior.table import TraceTable
 
 RACERS = 3
 """Recipes that start."""
-
-LEAD_POINTS = 2.0
-"""Lead on validation that it takes to be preferred to the recipe that was expected to be best:
-about the standard error of a score on 400 rows."""
 
 
 def race(table: TraceTable, row: int, ranked: Sequence[int], *, racers: int = RACERS) -> Chosen:
@@ -40,9 +38,7 @@ def race(table: TraceTable, row: int, ranked: Sequence[int], *, racers: int = RA
     """
     starting = list(ranked[:racers])
     first = [first_epoch_of(cell, table.space) for cell in starting]
-    scores = table.validation[row, first]
-    leader = int(np.nanargmax(scores)) if np.isfinite(scores).any() else 0
-    winner = leader if scores[leader] - scores[0] > LEAD_POINTS else 0
+    winner = winner_of(table.validation[row, first].tolist())
     losers = [at for at in range(len(starting)) if at != winner]
     seconds = table.run_seconds[row, [starting[winner], *(first[at] for at in losers)]]
     epochs = table.space.epochs
