@@ -25,7 +25,7 @@ from metaft.traces.table import read_parquet
 from metaft.traces.trace import Trace
 
 _SHARED = 50
-_SAMPLE = Path(__file__).resolve().parents[1] / "priors" / "minilm-text-v0" / "traces.parquet"
+_SAMPLE = Path(__file__).resolve().parents[1] / "priors" / "recorded" / "traces.parquet"
 
 
 def main() -> None:

@@ -71,7 +71,7 @@ class Judged:
     Attributes:
         tasks: Names.
         points, regret, normalised: Of the chosen cells.
-        error: Root of the mean squared error of the profiles, in points.
+        error: Root of the mean squared error of the profiles, in points, losses cut.
     """
 
     tasks: tuple[str, ...]
@@ -124,7 +124,7 @@ def _judge_block(table: TraceTable, at: int, effects: np.ndarray) -> tuple[float
     known = np.flatnonzero(np.isfinite(table.test[at]))
     chosen = Chosen(known[[np.argmax(effects[known])]], float("nan"))
     figures = judge_one(table, at, chosen)
-    error = float(np.var(kept_points(table.test[at, known]) - effects[known]))
+    error = float(np.var(kept_points(table.test[at, known]) - kept_points(effects[known])))
     return figures["points"], figures["regret"], figures["normalised_regret"], error
 
 
