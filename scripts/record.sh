@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Records the traces that the shipped priors are fitted to, in the order of their worth, and
-# exports them. Some 1,700 runs; the first 354 came at about three a minute on two cores. What is
+# exports them. Some 1,700 runs; the first 750 came at two to three a minute on two cores. What is
 # stored is never made again, so after any end the same call goes on; other machines may record
 # into the same store.
 #
