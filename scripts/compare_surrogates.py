@@ -5,8 +5,7 @@
 Every task is left out with its relatives; whatever is fitted, scaled or tuned stays inside the
 fold. Each model then takes the recorded cell it expects most of, at full weight and without any
 fallback, and is judged as `metaft prior check` judges: regret in points against a best that was
-picked on the other half of the test rows. Beside it stand the mean squared error of its profiles
-(which all cells tell, so it is far less noisy) and the same with features shuffled across tasks.
+picked on the other half of the test rows. Beside it stands the same with features shuffled.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ from metaft.prior.judging import judge_one
 from metaft.prior.leaving_out import with_relatives
 from metaft.prior.places import FEATURE_GROUPS
 from metaft.prior.prior import Prior
-from metaft.prior.profiles import kept_points
 from metaft.prior.table import TraceTable, tabulate
 from metaft.prior.validate import shuffle_features
 from metaft.significance import compare_paired
@@ -71,19 +69,17 @@ class Judged:
     Attributes:
         tasks: Names.
         points, regret, normalised: Of the chosen cells.
-        error: Root of the mean squared error of the profiles, in points, losses cut.
     """
 
     tasks: tuple[str, ...]
     points: np.ndarray
     regret: np.ndarray
     normalised: np.ndarray
-    error: np.ndarray
 
     @property
     def means(self) -> list[float]:
         """Return the figures of a line."""
-        return [float(v.mean()) for v in (self.points, self.regret, self.normalised, self.error)]
+        return [float(v.mean()) for v in (self.points, self.regret, self.normalised)]
 
 
 def judge(
@@ -110,7 +106,7 @@ def judge(
         found.append(_judge_block(world.table, at, answers[training](world.rows[at])))
         tasks.append(world.rows[at].task)
     figures = [per_task(values, tasks) for values in zip(*found, strict=True)]
-    return Judged(tuple(sorted(set(tasks))), *figures[:3], np.sqrt(figures[3]))
+    return Judged(tuple(sorted(set(tasks))), *figures)
 
 
 def _training_blocks(world: World, left: Described, keep: Keep) -> Iterator[int]:
@@ -124,11 +120,10 @@ def _judge_block(table: TraceTable, at: int, effects: np.ndarray) -> tuple[float
     known = np.flatnonzero(np.isfinite(table.test[at]))
     chosen = Chosen(known[[np.argmax(effects[known])]], float("nan"))
     figures = judge_one(table, at, chosen)
-    error = float(np.var(kept_points(table.test[at, known]) - kept_points(effects[known])))
-    return figures["points"], figures["regret"], figures["normalised_regret"], error
+    return figures["points"], figures["regret"], figures["normalised_regret"]
 
 
-_HEAD = ["points", "regret", "normalised", "profile error"]
+_HEAD = ["points", "regret", "normalised"]
 
 
 def compare_models(world: World, models: Mapping[str, Fit], *, shuffles: int) -> None:
@@ -209,6 +204,8 @@ def _size_of(row: Described) -> int:
 
 
 def _p(value: float) -> str:
+    if value < 0.0005:
+        return "< .001"
     return f"{value:.3f}".lstrip("0") if value < 1 else "1"
 
 
