@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from metaft.comparing.report import build_report
-from metaft.comparing.tables import Table, report_tables
+from metaft.comparing.tables import report_tables
 from metaft.prior.suggestion import Prediction
+from metaft.prior.worth import Table
 
 if TYPE_CHECKING:
     from tests.comparing.conftest import Comparison

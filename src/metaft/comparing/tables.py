@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from metaft.comparing.judging import MARGIN_POINTS, Judgement
 from metaft.comparing.report import Report
 from metaft.comparing.results import POINTS, MethodResult, TaskResult
 from metaft.comparing.standing import Standing
+from metaft.prior.worth import Table
 from metaft.recipes import PLAIN, Recipe
 from metaft.significance import Interval, Verdict
 
@@ -18,23 +18,6 @@ SEEN_MARK = "*"
 
 _UNKNOWN = "-"
 _ALL_TASKS = "all"
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of texts.
-
-    Attributes:
-        name: One word or two, for whoever looks for it.
-        title: What it shows.
-        columns: Headings; the first column names the row.
-        rows: One text per column in each.
-    """
-
-    name: str
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def report_tables(report: Report) -> list[Table]:

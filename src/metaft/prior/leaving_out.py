@@ -100,8 +100,8 @@ def leave_each_out(
         if look is None:
             continue
         calibration = _calibrate_without(world, task, groups, pairs)
+        averages = Averages.of(table.take(world.blocks_without([task])))
         for at, outlook in look.outlooks.items():
-            averages = Averages.of(table.take(world.blocks_without([task])))
             found.append(LeftOut(at, averages, outlook, calibration))
     return sorted(found, key=lambda left: left.row)
 

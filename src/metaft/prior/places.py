@@ -38,10 +38,10 @@ _PROBED_GROUPS = {**FEATURE_GROUPS, "trial": TRIAL_FEATURES}
 _FIRST_PRECISION = 0.25
 
 SIZE_SCALE = 1.5
-"""log2 of the ratio of train sizes over which profiles forget each other."""
+"""log2 of the ratio of train sizes over which profiles forget each other; assumed, not fitted."""
 
 OTHER_BACKBONE = 0.5
-"""Share of a profile that carries over to another backbone."""
+"""Share of a profile that carries over to another backbone; assumed, not fitted."""
 
 
 @dataclass(frozen=True, slots=True)

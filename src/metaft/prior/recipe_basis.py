@@ -17,7 +17,7 @@ from metaft.prior.space import Space
 from metaft.recipes import Recipe
 
 RANK = 12
-"""Functions in the basis; more of them changed no choice (see docs/prior.md)."""
+"""Functions in the basis: chosen, not tuned. From 6 to 20 the regret moved within its noise."""
 
 LENGTH_SCALES: dict[str, float] = {
     "log10_learning_rate": 1.0,
