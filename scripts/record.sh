@@ -48,12 +48,12 @@ record() {
 }
 
 record "$thirty" --sizes 128 --recipes 10
-record "$images" --sizes 512 --recipes 16 --backbone timm/mobilenetv2_100.tv_in1k
 record "$thirty" --sizes 512 --recipes 16
+record "$images" --sizes 512 --recipes 16 --backbone timm/mobilenetv2_100.tv_in1k
 record "$twelve" --sizes 512 --recipes 10 --backbone thenlper/gte-small
+record "$sixty" --sizes 512 --recipes 16
 record "$large" --sizes 2048 --recipes 8
 record "$twelve" --sizes 512 --recipes 3 --seeds 3
-record "$sixty" --sizes 512 --recipes 16
 
 mkdir -p "$out"
 .venv/bin/metaft traces export --store "$store" --out "$out/traces.parquet"
