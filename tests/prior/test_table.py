@@ -8,7 +8,7 @@ import pytest
 
 from metaft.errors import PriorError
 from metaft.prior.space import without_seed
-from metaft.prior.table import tabulate
+from metaft.prior.table import TraceTable, tabulate
 from metaft.recipes import PLAIN
 from metaft.traces.trace import Trace
 
@@ -91,6 +91,27 @@ def test_a_shared_core_does_not_look_like_work(make_world) -> None:
         np.testing.assert_allclose(
             getattr(tabulate(crowded), seconds), getattr(tabulate(alone), seconds)
         )
+
+
+def test_what_a_process_held_before_is_not_the_run_s_memory(make_world) -> None:
+    first, grown, *others = make_world(1, recipes=3).traces  # three rates
+    measured = [_with_memory(first, 700.0, 400.0), _with_memory(grown, 1800.0, 1600.0)]
+    table = tabulate([*measured, *others])
+    found = {trace.recipe.learning_rate: _memory_of(table, trace) for trace in [*measured, *others]}
+    assert found[first.recipe.learning_rate] == 700.0
+    assert found[grown.recipe.learning_rate] == 600.0  # 200 of its own, where 400 are the least
+    assert np.isnan([found[trace.recipe.learning_rate] for trace in others]).all()
+
+
+def _with_memory(trace: Trace, peak: float, before: float) -> Trace:
+    costs = dataclasses.replace(trace.costs, peak_memory_mib=peak, memory_before_mib=before)
+    return dataclasses.replace(trace, costs=costs)
+
+
+def _memory_of(table: TraceTable, trace: Trace) -> float:
+    cells = table.space.cells
+    at = next(i for i, c in enumerate(cells) if c.learning_rate == trace.recipe.learning_rate)
+    return float(table.peak_memory_mib[0, at])
 
 
 def test_a_machine_that_slept_was_not_crowded(make_world) -> None:

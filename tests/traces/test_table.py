@@ -42,6 +42,7 @@ def many_kinds(make_trace: TraceFactory) -> list[Trace]:
             test={},
             costs=Costs(1.0, 1.0, 0.5, math.nan),
         ),
+        make_trace("e", costs=Costs(1.0, 1.0, None, 512.0, memory_before_mib=256.0)),
         make_trace("d", status="out_of_memory", curve=(), best_epoch=0, validation={}, test={}),
     ]
 
@@ -53,6 +54,12 @@ def test_traces_survive_the_way_through_parquet(many_kinds: list[Trace], tmp_pat
     assert [_sorted_repr(trace) for trace in read_parquet(path)] == [
         _sorted_repr(trace) for trace in many_kinds
     ]
+
+
+def test_a_file_without_the_later_columns_is_read(make_trace, tmp_path: Path) -> None:
+    path = tmp_path / "older.parquet"
+    frame_from_traces([make_trace("a")]).drop(columns="memory_before_mib").to_parquet(path)
+    assert read_parquet(path) == [make_trace("a")]
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 3])

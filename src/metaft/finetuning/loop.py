@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -178,14 +179,15 @@ class OpenRun:
     @contextlib.contextmanager
     def _at_work(self) -> Iterator[None]:
         """Go on with the run's own random numbers, and count what is spent."""
-        reset_peak_memory(self.compute.device)
+        before_mib = reset_peak_memory(self.compute.device)
         clock = Clock(self.compute.device)
         with seeded(self.recipe.seed, self.compute.device, self.deterministic):
             if self.random_states is not None:
                 _set_random_states(self.random_states)
             yield
             self.random_states = _random_states(self.compute.device)
-        self.costs = self.costs.plus(clock.stop())
+        spent = dataclasses.replace(clock.stop(), memory_before_mib=before_mib)
+        self.costs = self.costs.plus(spent)
 
     def _train(self, last: int) -> None:
         if self.stepper is None:

@@ -42,12 +42,15 @@ class Costs:
         cpu_seconds: Of this process, over the same span.
         gpu_seconds: Measured by events on the GPU; None without one.
         peak_memory_mib: Highest resident (CPU) or allocated (GPU) memory of the run, MiB.
+        memory_before_mib: The same just before its first step: what the process held already,
+            libraries and backbone included. None where it was not measured.
     """
 
     wall_seconds: float
     cpu_seconds: float
     gpu_seconds: float | None
     peak_memory_mib: float
+    memory_before_mib: float | None = None
 
     def plus(self, other: Costs) -> Costs:
         """Return what both cost, one after the other."""
@@ -57,6 +60,9 @@ class Costs:
             cpu_seconds=self.cpu_seconds + other.cpu_seconds,
             gpu_seconds=sum(on_gpu) if on_gpu else None,
             peak_memory_mib=max(self.peak_memory_mib, other.peak_memory_mib),
+            memory_before_mib=next(
+                (part.memory_before_mib for part in (self, other) if part is not NO_COSTS), None
+            ),
         )
 
 

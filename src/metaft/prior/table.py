@@ -60,7 +60,7 @@ class TraceTable:
         run_seconds: The same with what else a run needs: the pass of the training and the
             validation rows through frozen blocks, and the validation scores. What only a
             recording needs, the test scores of every epoch, does not count.
-        peak_memory_mib: Peak memory of the run.
+        peak_memory_mib: Peak memory of the run, in a process of its own.
         failed: Share of the seeds whose run had failed by then.
         left_out: Blocks without some recipe that others like them have, so not in the table.
     """
@@ -97,10 +97,12 @@ def tabulate(traces: Iterable[Trace]) -> TraceTable:
     Raises:
         PriorError: If no two recipes were recorded on the same block.
     """
+    traces = list(traces)
+    memory_of = _MemoryOfOneRun.among(traces)
     runs: dict[Block, dict[Recipe, list[_Run]]] = defaultdict(lambda: defaultdict(list))
     for trace in traces:
         block = Block(trace.task, trace.backbone, trace.train_rows)
-        runs[block][without_seed(trace.recipe)].append(_Run(trace))
+        runs[block][without_seed(trace.recipe)].append(_Run(trace, memory_of(trace)))
     complete = {block: recipes for block, recipes in runs.items() if len(recipes) > 1}
     kept = sorted(set(complete) - set(_incomplete(complete)))
     if not kept:
@@ -120,11 +122,44 @@ def tabulate(traces: Iterable[Trace]) -> TraceTable:
     return TraceTable(blocks=tuple(kept), space=space, left_out=left_out, **arrays)
 
 
+@dataclass(frozen=True)
+class _MemoryOfOneRun:
+    """The peak memory that a run has in a process of its own.
+
+    A process that recorded others before still holds what they needed: what it held at the
+    start is replaced by the least that any process held there. Where that is known of some
+    runs, the peaks of the others tell nothing.
+
+    Attributes:
+        least_mib: Backbone -> the least memory that a process held before a run on it.
+    """
+
+    least_mib: Mapping[str, float]
+
+    @classmethod
+    def among(cls, traces: Sequence[Trace]) -> _MemoryOfOneRun:
+        """Look at what the processes held before."""
+        least: dict[str, float] = {}
+        for trace in traces:
+            before = trace.costs.memory_before_mib
+            if before is not None:
+                least[trace.backbone] = min(before, least.get(trace.backbone, math.inf))
+        return cls(least)
+
+    def __call__(self, trace: Trace) -> float:
+        """Return MiB; NaN where it is not known."""
+        least, before = self.least_mib.get(trace.backbone), trace.costs.memory_before_mib
+        if least is None:
+            return trace.costs.peak_memory_mib
+        return math.nan if before is None else trace.costs.peak_memory_mib - before + least
+
+
 class _Run:
     """One trace, read at any epoch budget."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, peak_memory_mib: float) -> None:
         self.trace = trace
+        self.peak_memory_mib = peak_memory_mib
         metric, curve = trace.metric, trace.curve
         self.epochs = [record.epoch for record in curve]
         self.validation = [_points(record.validation.get(metric)) for record in curve]
@@ -158,7 +193,7 @@ class _Run:
         measures = {
             "train_seconds": seconds,
             "run_seconds": seconds + scoring_seconds + self.seconds_before,
-            "peak_memory_mib": self.trace.costs.peak_memory_mib,
+            "peak_memory_mib": self.peak_memory_mib,
             "failed": float(failed),
         }
         if not done:

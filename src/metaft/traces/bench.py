@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from metaft.backbones.backbone import Backbone
 from metaft.finetuning.device import Device, resolve_compute
 from metaft.finetuning.loop import fine_tune
-from metaft.finetuning.memory import is_out_of_memory
+from metaft.finetuning.memory import is_out_of_memory, release_memory
 from metaft.finetuning.outcome import Costs, Outcome, Status
 from metaft.finetuning.prefix_cache import PrefixCache
 from metaft.recipes import Recipe
@@ -62,6 +62,7 @@ class Bench:
             began: When the work on the run began (`time.perf_counter`): what lies between
                 that and this call is overhead.
         """
+        release_memory()
         overhead_seconds = time.perf_counter() - began
         wall, cpu = time.perf_counter(), time.process_time()
         prefix_seconds = None

@@ -16,7 +16,7 @@ from metaft.finetuning.outcome import Costs, EpochRecord, Scores
 from metaft.recipes import FIELDS, Recipe
 from metaft.traces.environment import Environment
 from metaft.traces.lines import read_lines
-from metaft.traces.trace import Trace
+from metaft.traces.trace import FIRST_FIELDS, Trace
 
 if TYPE_CHECKING:
     import pandas
@@ -46,7 +46,9 @@ _COSTS = tuple(field.name for field in dataclasses.fields(Costs))
 _ENVIRONMENT = tuple(field.name for field in dataclasses.fields(Environment))
 _RECIPE = tuple(name for name in FIELDS if name != "seed")
 # Numbers that may be missing; pandas turns None among numbers into NaN.
-_OPTIONAL = ("early_stopping_patience", "gpu_seconds", "prefix_seconds")
+_OPTIONAL = ("early_stopping_patience", "gpu_seconds", "prefix_seconds", "memory_before_mib")
+# Columns that older files lack; their traces take the default of the field.
+_LATER = frozenset({"memory_before_mib"} | (set(FIELDS) - set(FIRST_FIELDS)))
 # The recipe's `precision` keeps its name; what `auto` became stands here.
 _RESOLVED_PRECISION = "resolved_precision"
 _CURVE = (
@@ -196,7 +198,7 @@ def _pieces_of(traces: Iterable[Trace]) -> Iterator[list[Trace]]:
 
 def _check_columns(names: Iterable[str]) -> None:
     present = set(names)
-    missing = [name for name in _COLUMNS if name not in present]
+    missing = [name for name in _COLUMNS if name not in present | _LATER]
     if missing:
         raise StoreError(
             f"the table of traces has no column {missing[0]!r}",
@@ -251,14 +253,14 @@ def _trace_from(row: dict[str, Any]) -> Trace:
     curve = _curve_from(row)
     best = next((record for record in curve if record.epoch == row["best_epoch"]), None)
     fields = {name: _plain(row, name) for name in _PLAIN}
-    recipe = {name: _plain(row, name) for name in _RECIPE}
+    recipe = _known(row, _RECIPE)
     return Trace(
         **fields,
         recipe=Recipe.from_mapping({**recipe, "seed": fields["seed"]}),
         curve=curve,
         validation=best.validation if best else {},
         test=_best_test(row, best) if best else {},
-        costs=Costs(**{name: _plain(row, name) for name in _COSTS}),
+        costs=Costs(**_known(row, _COSTS)),
         precision=row[_RESOLVED_PRECISION],
         environment=Environment(**{name: _plain(row, name) for name in _ENVIRONMENT}),
     )
@@ -306,6 +308,17 @@ def _list(cell: Any) -> list[Any]:
         return []
     values = [value.item() if hasattr(value, "item") else value for value in cell]
     return [math.nan if value is None else value for value in values]  # as Parquet keeps NaN
+
+
+def _known(row: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return cells by name, leaving out what was added to the fields after they were written."""
+    cells = {name: _plain(row, name) for name in names if name in row}
+    return {name: cell for name, cell in cells.items() if name not in _LATER or not _is_empty(cell)}
+
+
+def _is_empty(cell: Any) -> bool:
+    """Say whether a cell of a later column holds nothing: its file was put to a newer one."""
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
 
 
 def _plain(row: dict[str, Any], name: str) -> Any:

@@ -26,7 +26,7 @@ TEST_ROWS = 1000
 
 # A Recipe field that is added later enters the key only where it is not at its default, so
 # that the runs recorded before keep their keys.
-_FIRST_FIELDS = (
+FIRST_FIELDS = (
     "learning_rate",
     "frozen_fraction",
     "epochs",
@@ -193,7 +193,7 @@ def trace_id_of(
     fields = {
         name: value
         for name, value in recipe.to_mapping().items()
-        if name in _FIRST_FIELDS or value != defaults[name]
+        if name in FIRST_FIELDS or value != defaults[name]
     }
     facts = [
         TRACE_SCHEMA,
