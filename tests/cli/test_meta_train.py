@@ -101,6 +101,9 @@ def test_interrupt_says_how_to_go_on(tmp_path: Path, backbone_folder: str) -> No
         ("--tasks", "nothing", "there is no task 'nothing'"),
         ("--store", "traces.db", "is no database URL"),
         ("--address", "auto", "address is 'auto', and the engine local; only the engine ray has"),
+        ("--set", "inner_lr=1", "'inner_lr' is no setting of meta-training"),
+        ("--set", "steps", "--set is 'steps', which sets nothing"),
+        ("--held-out", "nothing", "there is no task 'nothing'"),
         ("--engine", "slurm", "'slurm' is not one of 'local', 'ray'"),
     ],
 )
@@ -112,6 +115,22 @@ def test_bad_options_are_named(
     assert message in result.stderr
     assert result.stdout == ""
     assert not (tmp_path / "prior").exists()
+
+
+def test_an_initialisation_is_learned_without_what_is_held_out(
+    tmp_path: Path, backbone_folder: str
+) -> None:
+    options = [*_options(tmp_path, backbone_folder), "--stages", "init", "--algorithm", "maml"]
+    small = ["--set", "steps=2", "--set", "inner-steps=1", "--set", "shots=4", "--set", "ways=2"]
+    held_out = ["--held-out", "convention_2012_party", "--format", "json"]
+    result = _metaft(*options, *small, "--set", "max_length=16", *held_out)
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)["init"]
+    assert (answer["algorithm"], answer["steps"], answer["tasks"]) == ("maml", 2, 1)
+    assert answer["cpu_seconds"] > 0
+    assert "Meta-learning will take about" in result.stderr
+    assert "--set checkpointing=on" in result.stderr
+    assert (tmp_path / "prior" / "init.safetensors").is_file()
 
 
 def test_ray_that_is_not_installed_is_named(tmp_path: Path, backbone_folder: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 import torch
 from torch.func import functional_call, grad
 from torch.nn import functional
 
+from metaft.backbones.image import ImageBackbone
 from metaft.finetuning.device import Compute
 from metaft.finetuning.model import Classifier
 from metaft.metalearning.algorithms import ALGORITHMS
@@ -40,7 +42,7 @@ def build(tiny_text_backbone, small_settings):
         settings = small_settings(algorithm=name, **changed)
         backbone = backbone or tiny_text_backbone()
         backbone.freeze(settings.frozen_fraction or 1e-6)
-        return ALGORITHMS[name](backbone, settings, CPU), settings
+        return ALGORITHMS[name](backbone, settings, CPU, {"tiny": 3}), settings
 
     return build
 
@@ -155,11 +157,12 @@ def test_fomaml_takes_the_query_gradient_at_the_adapted_weights(
         torch.testing.assert_close(weight.grad, expected, rtol=1e-10, atol=1e-14)
 
 
-@pytest.mark.parametrize("name", ["maml", "meta-sgd"])
+@pytest.mark.parametrize("head_init", ["zero", "prototype"])
+@pytest.mark.parametrize("name", ["maml", "meta-sgd", "anil"])
 def test_second_order_gradients_equal_those_of_torch_func(
-    build, precise_backbone, tiny_task, episode_batches, name
+    build, precise_backbone, tiny_task, episode_batches, name, head_init
 ):
-    algorithm, settings = build(name, precise_backbone, meta_batch_size=1)
+    algorithm, settings = build(name, precise_backbone, meta_batch_size=1, head_init=head_init)
     episode = episode_batches(tiny_task(classes=3), precise_backbone, settings)
     outer = _outer_loss_by_torch_func(algorithm, episode, settings.inner_rate)
     learned = {key: value.detach().clone() for key, value in algorithm.learned.items()}
@@ -170,7 +173,7 @@ def test_second_order_gradients_equal_those_of_torch_func(
         torch.testing.assert_close(value.grad, expected[key], rtol=1e-9, atol=1e-13)
 
 
-@pytest.mark.parametrize("name", ["maml", "meta-sgd"])
+@pytest.mark.parametrize("name", ["maml", "meta-sgd", "anil"])
 def test_second_order_gradients_equal_finite_differences(
     build, precise_backbone, tiny_task, episode_batches, name
 ):
@@ -199,6 +202,84 @@ def test_second_order_gradients_equal_finite_differences(
     assert numeric == pytest.approx(analytic, rel=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["classification", "image_classification"])
+@pytest.mark.parametrize("name", ["maml", "meta-sgd"])
+def test_checkpointing_changes_no_gradient(
+    build, precise_backbone, tiny_task, episode_batches, name, kind
+):
+    start = precise_backbone if kind == "classification" else _tiny_vision_transformer()
+    found = []
+    for checkpointing in ("off", "on"):
+        backbone = copy.deepcopy(start)
+        algorithm, settings = build(
+            name, backbone, checkpointing=checkpointing, frozen_fraction=0.5, inner_steps=3
+        )
+        assert algorithm.is_checkpointing is (checkpointing == "on")
+        loss = 0.0
+        for number in range(2):
+            task = tiny_task(classes=3, kind=kind)
+            episode = episode_batches(task, backbone, settings, number)
+            loss += algorithm.learn_from(_in_float64(episode))
+        found.append((loss, {key: value.grad for key, value in algorithm.learned.items()}))
+
+    (loss, gradients), (loss_again, gradients_again) = found
+    assert loss_again == pytest.approx(loss, rel=1e-12)
+    assert any(gradient.abs().max() > 1e-6 for gradient in gradients.values())
+    torch.testing.assert_close(gradients_again, gradients, rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_prototypes_know_the_classes_before_the_first_step(build, tiny_task, episode_batches, name):
+    algorithm, settings = build(name, head_init="prototype", inner_steps=8)
+    episode = episode_batches(tiny_task(classes=3), algorithm.backbone, settings)
+    model = algorithm.fresh_classifier(episode)
+
+    uniform = torch.tensor(float(episode.ways)).log()
+    support = sum(algorithm.loss(model, batch) for batch in episode.inner) / len(episode.inner)
+    assert support < uniform
+    assert algorithm.learn_from(episode) > 0
+
+
+def test_anil_adapts_nothing_but_the_head(build, tiny_task, episode_batches):
+    algorithm, settings = build("anil")
+    episode = episode_batches(tiny_task(classes=3), algorithm.backbone, settings)
+
+    adapted = dict(algorithm.adapt(episode).module.named_parameters())
+    assert adapted.pop("head.weight").abs().max() > 0
+    assert adapted.pop("head.bias").abs().max() > 0
+    for name, weight in algorithm.backbone.named_parameters():
+        assert torch.equal(adapted[f"backbone.{name}"], weight)
+    algorithm.learn_from(episode)
+    assert any(weight.grad.abs().max() > 0 for weight in algorithm.weights.values())
+
+
+def test_multi_task_training_takes_a_step_of_adam_per_batch_on_the_tasks_own_head(
+    build, precise_backbone, tiny_task, episode_batches
+):
+    by_hand = copy.deepcopy(precise_backbone)
+    algorithm, settings = build("multi-task", precise_backbone, outer_rate=0.01, ways=(2,))
+    episode = episode_batches(tiny_task(classes=3), precise_backbone, settings, number=2)
+    assert set(episode.classes) != {0, 1}  # or the head's rows would need no choosing
+
+    by_hand.freeze(1e-6)
+    model = Classifier(by_hand, 3, dropout=0.0).double().eval()
+    torch.nn.init.zeros_(model.head.weight)
+    learning = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.Adam(learning, lr=0.01)
+    for batch in (*episode.inner, episode.query):
+        optimizer.zero_grad()
+        logits = model(batch.inputs)[:, list(episode.classes)]
+        functional.cross_entropy(logits, batch.labels).backward()
+        optimizer.step()
+    algorithm.learn_from(episode)
+    algorithm.step()
+    weight, _ = algorithm.heads["tiny"]
+    torch.testing.assert_close(weight.detach(), model.head.weight.detach(), rtol=1e-9, atol=1e-12)
+    for name, value in algorithm.weights.items():
+        expected = by_hand.get_parameter(name).detach()
+        torch.testing.assert_close(value.detach(), expected, rtol=1e-9, atol=1e-12)
+
+
 def test_first_and_second_order_differ(build, precise_backbone, tiny_task, episode_batches):
     gradients = []
     for name in ("fomaml", "maml"):
@@ -222,6 +303,26 @@ def test_meta_sgd_starts_as_maml(build, precise_backbone, tiny_task, episode_bat
     torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-12, atol=1e-15)
 
 
+def _tiny_vision_transformer():
+    """Return a ViT in float64, whose attention is fused by default."""
+    return ImageBackbone.from_architecture("test_vit").double()
+
+
+def _in_float64(episode):
+    """Return the episode with pixels as precise as the weights."""
+    batches = [
+        dataclasses.replace(
+            batch,
+            inputs={
+                name: value.double() if value.is_floating_point() else value
+                for name, value in batch.inputs.items()
+            },
+        )
+        for batch in (*episode.inner, episode.query)
+    ]
+    return dataclasses.replace(episode, inner=tuple(batches[:-1]), query=batches[-1])
+
+
 def _fresh(backbone, ways):
     """Copy a backbone and put a head of zeros on it."""
     model = Classifier(copy.deepcopy(backbone), ways, dropout=0.0).double().eval()
@@ -243,8 +344,9 @@ def _adapt_by_hand(backbone, episode, rate):
 
 def _outer_loss_by_torch_func(algorithm, episode, inner_rate):
     """Return learned parameters -> query loss after adaptation, written without learn2learn."""
-    model = _fresh(algorithm.backbone, episode.ways)
+    model = copy.deepcopy(algorithm.fresh_classifier(episode))
     head = {f"head.{name}": value.detach() for name, value in model.head.named_parameters()}
+    adapting = [name for name in head if algorithm.settings.algorithm == "anil"]
 
     def loss(weights, batch):
         logits = functional_call(model, weights, (batch.inputs,))
@@ -254,9 +356,10 @@ def _outer_loss_by_torch_func(algorithm, episode, inner_rate):
         weights = {f"backbone.{name}": learned[name] for name in algorithm.weights} | head
         for batch in episode.inner:
             gradients = grad(loss)(weights, batch)
-            weights = {
+            weights |= {
                 name: value - learned.get(f"rate of {name}", inner_rate) * gradients[name]
                 for name, value in weights.items()
+                if name in (adapting or weights)
             }
         return loss(weights, episode.query)
 

@@ -22,6 +22,9 @@ from metaft.metalearning.settings import MetaSettings
         ("inner_steps", 2.0),
         ("meta_batch_size", True),
         ("steps", "10"),
+        ("episodes", 0),
+        ("head_init", "random"),
+        ("checkpointing", True),
         ("ways", (1,)),
         ("shots", ()),
         ("query_shots", 0),
@@ -59,3 +62,19 @@ def test_what_an_algorithm_settles(algorithm, inner, outer, second):
 def test_a_rate_that_is_set_counts(algorithm):
     settings = MetaSettings(algorithm=algorithm, inner_rate=0.25, outer_rate=0.5)
     assert (settings.effective_inner_rate, settings.effective_outer_rate) == (0.25, 0.5)
+
+
+def test_texts_are_read_as_the_fields_take_them():
+    texts = {"inner_rate": "1e-2", "episodes": "none", "ways": "2,5", "algorithm": "anil"}
+    settings = MetaSettings(steps=7).with_settings(texts)
+    assert settings == MetaSettings(
+        algorithm="anil", inner_rate=0.01, episodes=None, ways=(2, 5), steps=7
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "text"), [("steps", "ten"), ("steps", "1.5"), ("inner_rate", "fast"), ("ways", "2;3")]
+)
+def test_a_text_that_cannot_be_read_is_refused_by_name(field, text):
+    with pytest.raises(UserError, match=f"{field} is .*; allowed (is|are) "):
+        MetaSettings().with_settings({field: text})

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from metaft.errors import PriorError, RecipeError, RunFailedError, TaskError
 from metaft.metalearning.algorithms import ALGORITHMS
 from metaft.metalearning.initialisation import apply_initialisation, load_initialisation
-from metaft.metalearning.train import meta_train, train_initialisation
+from metaft.metalearning.train import _episode_at, meta_train, train_initialisation
 
 NAMES = list(ALGORITHMS)
 
@@ -151,10 +151,45 @@ def test_meta_training_lowers_the_loss_after_adaptation(tasks, backbone, small_s
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
 
 
+def test_episodes_are_passed_over_again_each_once_per_epoch(small_settings):
+    settings = small_settings(episodes=7)
+    epochs = [[_episode_at(7 * epoch + at, settings) for at in range(7)] for epoch in range(3)]
+    assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+    fresh = small_settings(episodes=None)
+    assert [_episode_at(visit, fresh) for visit in (0, 5, 900)] == [0, 5, 900]
+
+
+def test_the_memory_is_said_before_the_first_step(tasks, backbone, small_settings):
+    said = []
+    meta_train(
+        tasks,
+        backbone,
+        small_settings(algorithm="maml"),
+        on_plan=said.append,
+        on_step=lambda step: said.append(step.step),
+    )
+    plan, *steps = said
+    assert steps == [1, 2, 3]
+    assert 0 < plan.checkpointed_mib < plan.whole_mib
+
+
+def test_checkpointing_trains_the_same_weights(tasks, backbone, small_settings):
+    found = [
+        meta_train(tasks, backbone, small_settings(algorithm="meta-sgd", checkpointing=setting))
+        for setting in ("off", "on")
+    ]
+    for name, difference in found[0].differences.items():
+        other = found[1].differences[name]
+        torch.testing.assert_close(other.float(), difference.float(), rtol=0.05, atol=1e-6)
+
+
 def test_a_time_limit_ends_after_at_least_one_step(tasks, backbone, small_settings):
     result = meta_train(tasks, backbone, small_settings(steps=500), time_limit_seconds=0)
     assert result.steps == 1
     assert result.train_seconds > 0
+    assert result.cpu_seconds > 0
     assert result.peak_memory_mib > 0
 
 

@@ -16,6 +16,7 @@ from metaft.cli.options import (
     format_option,
     prior_option,
     probe_option,
+    settings_callback,
 )
 from metaft.cli.output import print_answer, print_notice, progress_bar
 from metaft.cli.racing import race_in_words, race_option, run_race
@@ -65,6 +66,7 @@ MAX_VALIDATION_ROWS = 1000
     "--set",
     "settings",
     multiple=True,
+    callback=settings_callback,
     metavar="FIELD=VALUE",
     help="Change a field of the recipe; can be given several times.",
 )
@@ -102,7 +104,7 @@ def command(
     probe: bool,
     race: int | None,
     rows: int | None,
-    settings: tuple[str, ...],
+    settings: dict[str, str],
     init: str,
     device: Any,
     cache_limit_bytes: int | None,
@@ -120,7 +122,6 @@ def command(
 
     _refuse_contradictions(plain=plain, recipe_file=recipe_file, goal=goal, probe=probe, race=race)
     check_out_folder(out, overwrite=overwrite)
-    changes = _parse_settings(settings)
     columns = ColumnNames(text=text_column, text_pair=text_pair_column, label=label_column)
     task, whole = _load_rows(dataset, columns, rows, offline)
     if plain or recipe_file:
@@ -137,7 +138,7 @@ def command(
             probe=probe,
             top=race or 1,
         )
-    choices = [choice.changed(changes) for choice in choices]
+    choices = [choice.changed(settings) for choice in choices]
     network = _load_backbone(backbone, task, init, prior, offline)
     how: dict[str, Any] = {
         "device": device,
@@ -188,16 +189,6 @@ def _refuse_contradictions(
         raise UserError(
             f"--probe informs the prior, and {given[0]} does not ask it", "Leave one of them out"
         )
-
-
-def _parse_settings(settings: tuple[str, ...]) -> dict[str, str]:
-    pairs = [setting.partition("=") for setting in settings]
-    for name, sign, _ in pairs:
-        if not sign:
-            raise UserError(
-                f"--set is {name!r}, which sets nothing", "Write it as --set learning_rate=1e-4"
-            )
-    return {name.strip().replace("-", "_"): value.strip() for name, _, value in pairs}
 
 
 def _load_rows(

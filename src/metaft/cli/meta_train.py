@@ -16,6 +16,7 @@ from metaft.cli.options import (
     design_options,
     format_option,
     offline_option,
+    settings_callback,
     store_option,
     tasks_option,
     time_limit_option,
@@ -28,7 +29,8 @@ from metaft.errors import TaskError, UserError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from metaft.metalearning.settings import Algorithm
+    from metaft.metalearning.memory_plan import MemoryPlan
+    from metaft.metalearning.settings import Algorithm, MetaSettings
     from metaft.traces.engine import EngineName
     from metaft.traces.recorder import RecordingSummary
     from metaft.traces.store import TraceStore
@@ -69,10 +71,23 @@ def _parse_stages(_: click.Context, __: click.Parameter, value: str) -> tuple[st
 )
 @click.option(
     "--algorithm",
-    type=click.Choice(["reptile", "fomaml", "maml", "meta-sgd"]),
+    type=click.Choice(["reptile", "fomaml", "maml", "meta-sgd", "anil", "multi-task"]),
     default="reptile",
     show_default=True,
-    help="How the initialisation is meta-learned.",
+    help="How the initialisation is meta-learned; multi-task training is the plain rival.",
+)
+@click.option(
+    "--held-out",
+    metavar="SELECTOR",
+    help="Tasks that give the initialisation no episode, nor do their relatives.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=settings_callback,
+    metavar="FIELD=VALUE",
+    help="Change a setting of the initialisation's training; can be given several times.",
 )
 @design_options
 @workers_option
@@ -101,6 +116,8 @@ def command(
     out: Path,
     stages: tuple[str, ...],
     algorithm: Algorithm,
+    held_out: str | None,
+    settings: dict[str, str],
     recipe_count: int,
     epochs: int,
     sizes: tuple[int, ...],
@@ -121,11 +138,14 @@ def command(
     the same command goes on where it stopped.
     """
     from metaft.backbones.load import DEFAULT_TEXT_BACKBONE
+    from metaft.metalearning.settings import MetaSettings
     from metaft.recipes import design
     from metaft.tasks.select import select_tasks
     from metaft.traces.plan import plan_runs
     from metaft.traces.store import TraceStore, default_store_url
 
+    excluded = frozenset(select_tasks(held_out)) if held_out else frozenset()
+    meta_settings = MetaSettings(algorithm=algorithm).with_settings(settings)
     course = _Course(
         tasks=select_tasks(selector),
         backbone=backbone or DEFAULT_TEXT_BACKBONE,
@@ -142,7 +162,7 @@ def command(
         pool = _PoolOptions(workers, engine, address)
         answer["traces"] = course.record(runs, pool, fresh=fresh)
     if "init" in stages:
-        answer["init"] = course.meta_learn(algorithm)
+        answer["init"] = course.meta_learn(meta_settings, excluded)
     if "prior" in stages:
         answer["prior"] = course.fit()
     print_answer(answer, output_format, _render)
@@ -191,13 +211,11 @@ class _Course:
         self.tasks = [task for task in self.tasks if task not in summary.problems]
         return dataclasses.asdict(summary)
 
-    def meta_learn(self, algorithm: Algorithm) -> dict[str, Any]:
+    def meta_learn(self, settings: MetaSettings, excluded: frozenset[str]) -> dict[str, Any]:
         """Train an initialisation in the time that is left."""
-        from metaft.metalearning.settings import MetaSettings
         from metaft.metalearning.train import train_initialisation
         from metaft.prior.manifest import INITIALISATION
 
-        settings = MetaSettings(algorithm=algorithm)
         with progress_bar("Meta-learning", settings.steps) as advance:
             initialisation = train_initialisation(
                 self.tasks,
@@ -205,15 +223,19 @@ class _Course:
                 settings,
                 self.out / INITIALISATION,
                 offline=self.offline,
+                excluded=excluded,
+                on_plan=lambda plan: print_notice(_memory_in_words(plan, settings)),
                 on_step=lambda step: advance(note=f"loss {step.loss:.3f}"),
                 time_limit_seconds=self._seconds_left(),
             )
         return {
-            "algorithm": algorithm,
+            "algorithm": settings.algorithm,
             "file": self.out / INITIALISATION,
             "tasks": len(initialisation.tasks),
             "steps": initialisation.steps,
             "train_seconds": initialisation.train_seconds,
+            "cpu_seconds": initialisation.cpu_seconds,
+            "peak_memory_mib": initialisation.peak_memory_mib,
         }
 
     def fit(self) -> dict[str, Any]:
@@ -236,6 +258,21 @@ class _Course:
         if self.time_limit_seconds is None:
             return None
         return max(0.0, self.time_limit_seconds - (time.monotonic() - self.began))
+
+
+def _memory_in_words(plan: MemoryPlan, settings: MetaSettings) -> str:
+    """Say what memory the training will take, and what could be done about it."""
+    said = f"Meta-learning will take about {plan.expected_mib:,.0f} MiB"
+    if plan.is_checkpointing:
+        said += f" with checkpointing, {plan.whole_mib:,.0f} MiB without"
+    elif settings.is_second_order:
+        said += (
+            f" for {settings.inner_steps} inner steps ({plan.checkpointed_mib:,.0f} MiB with "
+            "--set checkpointing=on)"
+        )
+    if plan.available_mib is None:
+        return f"{said}."
+    return f"{said}; {plan.available_mib:,.0f} MiB are free."
 
 
 def _report(summary: RecordingSummary) -> None:
@@ -281,7 +318,8 @@ def _add_traces(table: Table, traces: dict[str, Any]) -> None:
 
 def _add_init(table: Table, init: dict[str, Any]) -> None:
     learned = f"{init['algorithm']}, {init['steps']} steps over {init['tasks']} tasks"
-    table.add_row("initialisation", f"{learned}, {init['train_seconds']:.0f} s")
+    cost = f"{init['cpu_seconds']:.0f} s of the processor, {init['peak_memory_mib']:,.0f} MiB"
+    table.add_row("initialisation", f"{learned}, {init['train_seconds']:.0f} s ({cost})")
 
 
 def _add_prior(table: Table, prior: dict[str, Any]) -> None:

@@ -212,6 +212,20 @@ def duration_callback(_: click.Context, __: click.Parameter, value: str | None) 
     return None if value is None else parse_duration(value)
 
 
+def settings_callback(
+    _: click.Context, option: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    """Read `FIELD=VALUE`, given several times, for `click.option(callback=...)`."""
+    pairs = [value.partition("=") for value in values]
+    for name, sign, _value in pairs:
+        if not sign:
+            raise UserError(
+                f"{option.opts[0]} is {name!r}, which sets nothing",
+                f"Write it as {option.opts[0]} seed=1",
+            )
+    return {name.strip().replace("-", "_"): value.strip() for name, _, value in pairs}
+
+
 def size_callback(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
     """Read an option's value as MiB, for `click.option(callback=...)`."""
     return None if value is None else parse_size(value)

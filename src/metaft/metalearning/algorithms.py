@@ -7,7 +7,10 @@ it was cloned from:
 - Reptile: the way from the weights to the adapted ones;
 - FOMAML: the gradient of the query loss at the adapted weights;
 - MAML: the gradient of the query loss through the adaptation;
-- Meta-SGD: as MAML, and the same for a rate of its own for every single weight.
+- Meta-SGD: as MAML, and the same for a rate of its own for every single weight;
+- ANIL: as MAML, but only the head adapts.
+
+Multi-task training, the rival that costs the same, has no inner loop.
 
 Everything runs in eval mode: dropout would add noise to what only a few steps reveal, and
 BatchNorm buffers, which learn2learn's clones share with the original, stay as they are.
@@ -15,103 +18,16 @@ BatchNorm buffers, which learn2learn's clones share with the original, stay as t
 
 from __future__ import annotations
 
-import contextlib
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from metaft.backbones.backbone import Backbone
-from metaft.finetuning.device import Compute
-from metaft.finetuning.model import Classifier, trainable
+from metaft.metalearning.algorithm import MetaAlgorithm
 from metaft.metalearning.feed import EpisodeBatches, LabelledBatch
-from metaft.metalearning.library import import_learn2learn
-from metaft.metalearning.settings import Algorithm, MetaSettings
-
-
-class MetaAlgorithm(ABC):
-    """Accumulates meta-gradients of episodes in the `.grad` of what it learns.
-
-    Attributes:
-        backbone: Its learning parameters are moved by the outer step.
-        learned: Everything that the outer step moves, by a name of its own.
-        optimizer: Takes the outer step.
-    """
-
-    is_first_order = True
-
-    def __init__(self, backbone: Backbone, settings: MetaSettings, compute: Compute) -> None:
-        """Prepare for a backbone that is frozen as far as it should be, on its device.
-
-        Raises:
-            MissingExtraError: If learn2learn is not installed.
-        """
-        self.library = import_learn2learn()
-        self.backbone = backbone.eval()
-        self.settings = settings
-        self.compute = compute
-        self.weights: dict[str, nn.Parameter] = trainable(backbone)
-        self.learned = dict(self.weights)
-        self.optimizer = self._build_optimizer()
-
-    @abstractmethod
-    def learn_from(self, episode: EpisodeBatches) -> float:
-        """Adapt to an episode and accumulate its share of the meta-gradient.
-
-        Returns:
-            Mean query loss after adaptation, in nats.
-        """
-
-    def step(self) -> None:
-        """Take the outer step along what was accumulated, and forget it."""
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-
-    def adapt(self, episode: EpisodeBatches) -> Any:
-        """Run the inner loop.
-
-        Returns:
-            learn2learn's clone, adapted; its `module` is a Classifier.
-        """
-        learner = self._clone(self._fresh_classifier(episode.ways))
-        for batch in episode.inner:
-            self._adapt_step(learner, self.loss(learner, batch))
-        return learner
-
-    def loss(self, model: nn.Module, batch: LabelledBatch) -> Tensor:
-        """Return the mean cross-entropy of a batch, in float32 or better."""
-        with self.compute.autocast():
-            logits = model(batch.inputs)
-        precise = torch.promote_types(logits.dtype, torch.float32)
-        return functional.cross_entropy(logits.to(precise), batch.labels)
-
-    def _build_optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.learned.values(), lr=self.settings.effective_outer_rate)
-
-    def _clone(self, classifier: Classifier) -> Any:
-        # allow_nograd: without it learn2learn cannot adapt a model with frozen parameters.
-        maml = self.library.algorithms.MAML(
-            classifier,
-            lr=self.settings.effective_inner_rate,
-            first_order=self.is_first_order,
-            allow_nograd=True,
-        )
-        return maml.clone()
-
-    def _adapt_step(self, learner: Any, loss: Tensor) -> None:
-        learner.adapt(loss)
-
-    def _fresh_classifier(self, ways: int) -> Classifier:
-        """Put a head of zeros on the backbone, which is shared, not copied."""
-        with torch.random.fork_rng(devices=[]):  # The head's own random start is not used.
-            classifier = Classifier(self.backbone, ways, dropout=0.0)
-        nn.init.zeros_(classifier.head.weight)
-        classifier.head.to(next(self.backbone.parameters()))
-        return classifier.eval()
+from metaft.metalearning.second_order import Maml, MetaSgd
+from metaft.metalearning.settings import Algorithm
 
 
 class Reptile(MetaAlgorithm):
@@ -147,62 +63,65 @@ class Fomaml(MetaAlgorithm):
         return float(loss.detach())
 
 
-class Maml(Fomaml):
-    """MAML: the query gradient goes through the inner loop.
+class Anil(Fomaml):
+    """ANIL: the head alone adapts, and the query gradient goes through its adaptation.
 
-    Source: Finn, Abbeel, Levine 2017, Model-Agnostic Meta-Learning, algorithm 1.
+    No second derivative of the backbone is needed: the head's gradient is a product of
+    features, and these are differentiated once.
+
+    Source: Raghu, Raghu, Bengio, Vinyals 2020, Rapid Learning or Feature Reuse?, section 4.
     """
 
     is_first_order = False
 
-    def learn_from(self, episode: EpisodeBatches) -> float:
-        """Accumulate the gradient of the query loss; see `MetaAlgorithm.learn_from`."""
-        with _twice_differentiable():
-            return super().learn_from(episode)
+    def _adapt_step(self, learner: Any, loss: Tensor) -> None:
+        head = dict(learner.module.head.named_parameters())
+        found = torch.autograd.grad(loss, list(head.values()), create_graph=True)
+        gradient_of = dict(zip((id(weight) for weight in head.values()), found, strict=True))
+        gradients = [gradient_of.get(id(weight)) for weight in learner.module.parameters()]
+        self.library.algorithms.maml.maml_update(learner.module, learner.lr, gradients)
 
 
-class MetaSgd(Maml):
-    """Meta-SGD: MAML that also learns one inner rate per weight.
+class MultiTask(MetaAlgorithm):
+    """Multi-task training: no inner loop, one lasting head per task, Adam on every batch.
 
-    A head is fresh in every episode and its classes mean nothing, so its rates are shared by
-    the classes: one per feature, and one for the bias.
-
-    Source: Li, Zhou, Chen, Li 2017, Meta-SGD, algorithm 1.
+    It sees the rows of the same episodes in the same batches, and computes about as many
+    gradients: what meta-learning gains over it is not gained by mere exposure.
 
     Attributes:
-        rates: Name of the parameter in the classifier -> its rates.
+        heads: Task -> weight `(classes, width)` and bias `(classes,)`.
     """
 
-    def __init__(self, backbone: Backbone, settings: MetaSettings, compute: Compute) -> None:
-        """Start every rate at the inner rate; see `MetaAlgorithm`."""
-        start = {f"backbone.{name}": weight for name, weight in trainable(backbone).items()}
-        like = next(backbone.parameters())
-        start["head.weight"] = nn.Parameter(like.new_empty(1, backbone.width))
-        start["head.bias"] = nn.Parameter(like.new_empty(1))
-        self.rates = {
-            name: nn.Parameter(torch.full_like(value, settings.effective_inner_rate))
-            for name, value in start.items()
-        }
-        super().__init__(backbone, settings, compute)
+    def learn_from(self, episode: EpisodeBatches) -> float:
+        """Take one step per batch of an episode; see `MetaAlgorithm.learn_from`."""
+        for batch in (*episode.inner, episode.query):
+            loss = self._task_loss(episode, batch)
+            loss.backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+        return float(loss.detach())
+
+    def step(self) -> None:
+        """Do nothing: the steps are taken already."""
 
     def _build_optimizer(self) -> torch.optim.Optimizer:
-        self.learned |= {f"rate of {name}": rate for name, rate in self.rates.items()}
+        like = next(self.backbone.parameters())
+        self.heads: dict[str, tuple[nn.Parameter, nn.Parameter]] = {}
+        for task, count in sorted(self.classes.items()):
+            weight = nn.Parameter(like.new_zeros(count, self.backbone.width))
+            bias = nn.Parameter(like.new_zeros(count))
+            self.heads[task] = (weight, bias)
+            self.learned |= {f"head of {task}": weight, f"head bias of {task}": bias}
         return super()._build_optimizer()
 
-    def _clone(self, classifier: Classifier) -> Any:
-        # learn2learn pairs rates and parameters by their order; frozen ones never use theirs.
-        unused = torch.zeros(())
-        rates = [self.rates.get(name, unused) for name, _ in classifier.named_parameters()]
-        return self.library.algorithms.MetaSGD(classifier, lrs=rates).clone()
-
-    def _adapt_step(self, learner: Any, loss: Tensor) -> None:
-        """Take one step; learn2learn's own `adapt` cannot skip frozen parameters."""
-        weights = list(learner.module.parameters())
-        learning = [weight for weight in weights if weight.requires_grad]
-        found = torch.autograd.grad(loss, learning, create_graph=True, allow_unused=True)
-        remaining = iter(found)
-        gradients = [next(remaining) if w.requires_grad else None for w in weights]
-        self.library.algorithms.meta_sgd_update(learner.module, learner.lrs, gradients)
+    def _task_loss(self, episode: EpisodeBatches, batch: LabelledBatch) -> Tensor:
+        weight, bias = self.heads[episode.task]
+        classes = list(episode.classes)
+        with self.compute.autocast():
+            features = self.backbone(batch.inputs)
+            logits = functional.linear(features, weight[classes], bias[classes])
+        precise = torch.promote_types(logits.dtype, torch.float32)
+        return functional.cross_entropy(logits.to(precise), batch.labels)
 
 
 ALGORITHMS: dict[Algorithm, type[MetaAlgorithm]] = {
@@ -210,11 +129,6 @@ ALGORITHMS: dict[Algorithm, type[MetaAlgorithm]] = {
     "fomaml": Fomaml,
     "maml": Maml,
     "meta-sgd": MetaSgd,
+    "anil": Anil,
+    "multi-task": MultiTask,
 }
-
-
-@contextlib.contextmanager
-def _twice_differentiable() -> Iterator[None]:
-    """Choose the attention that has a second derivative; the fused ones have none."""
-    with sdpa_kernel(SDPBackend.MATH):
-        yield

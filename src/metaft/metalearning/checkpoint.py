@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,11 +27,13 @@ class Progress:
     Attributes:
         step: Outer steps taken.
         train_seconds: Wall time of these steps, over all sessions.
+        cpu_seconds: Of this process, over the same steps.
         peak_memory_mib: Highest memory so far, MiB.
     """
 
     step: int = 0
     train_seconds: float = 0.0
+    cpu_seconds: float = 0.0
     peak_memory_mib: float = 0.0
 
 
@@ -62,12 +65,7 @@ def save_checkpoint(
     for name, state in zip(learned, _states(optimizer), strict=True):
         for key, value in state.items():
             tensors[f"optimizer/{key}/{name}"] = torch.as_tensor(value).detach().cpu()
-    header = {
-        "run": dict(run),
-        "step": progress.step,
-        "train_seconds": progress.train_seconds,
-        "peak_memory_mib": progress.peak_memory_mib,
-    }
+    header = {"run": dict(run), "progress": dataclasses.asdict(progress)}
     with written_beside(path) as beside:
         save_file(
             {name: value.contiguous() for name, value in tensors.items()},
@@ -104,7 +102,7 @@ def restore_checkpoint(
         for name, parameter in learned.items():
             parameter.copy_(tensors[f"learned/{name}"])
     _restore_optimizer(optimizer, list(learned), tensors)
-    return Progress(header["step"], header["train_seconds"], header["peak_memory_mib"])
+    return Progress(**header["progress"])
 
 
 def _states(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:

@@ -37,11 +37,15 @@ class EpisodeBatches:
         ways: Number of classes.
         inner: The batch of each inner step, in order.
         query: All query rows.
+        task: Name of the task it was cut from.
+        classes: The task's class numbers; class `k` of the episode is `classes[k]`.
     """
 
     ways: int
     inner: tuple[LabelledBatch, ...]
     query: LabelledBatch
+    task: str = ""
+    classes: tuple[int, ...] = ()
 
 
 def batch_episode(
@@ -69,6 +73,8 @@ def batch_episode(
         ways=episode.ways,
         inner=inner,
         query=_gather(query, episode.query.labels, every_query_row, backbone),
+        task=episode.task,
+        classes=episode.classes,
     )
 
 

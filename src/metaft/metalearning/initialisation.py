@@ -44,6 +44,7 @@ class Initialisation:
         train_seconds: Wall time of all steps.
         peak_memory_mib: Highest memory of the training, MiB.
         learned_rates: Meta-SGD's mean learned rate of each parameter; empty otherwise.
+        cpu_seconds: Processor time of all steps; 0 where it is not known.
     """
 
     differences: Mapping[str, Tensor]
@@ -55,6 +56,7 @@ class Initialisation:
     train_seconds: float
     peak_memory_mib: float
     learned_rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    cpu_seconds: float = 0.0
 
     @property
     def fingerprint(self) -> str:

@@ -18,15 +18,18 @@ from metaft.backbones.load import load_backbone
 from metaft.errors import RecipeError, RunFailedError, TaskError
 from metaft.finetuning.device import Compute, Device, resolve_compute
 from metaft.finetuning.memory import peak_memory_mib, reset_peak_memory
-from metaft.metalearning.algorithms import ALGORITHMS, MetaAlgorithm, MetaSgd
+from metaft.metalearning.algorithm import MetaAlgorithm
+from metaft.metalearning.algorithms import ALGORITHMS
 from metaft.metalearning.checkpoint import (
     Progress,
     checkpoint_beside,
     restore_checkpoint,
     save_checkpoint,
 )
-from metaft.metalearning.feed import batch_episode
+from metaft.metalearning.feed import EpisodeBatches, batch_episode
 from metaft.metalearning.initialisation import Initialisation, differences_between
+from metaft.metalearning.memory_plan import MemoryPlan, plan_memory
+from metaft.metalearning.second_order import MetaSgd
 from metaft.metalearning.settings import MetaSettings
 from metaft.tasks.episodes import EpisodeSampler, EpisodeShape, episode_obstacle
 from metaft.tasks.load import load_task
@@ -34,6 +37,7 @@ from metaft.tasks.task import Task
 
 logger = logging.getLogger(__name__)
 
+_EPISODE_ORDER = 2  # A stream of random numbers beside those of the episodes.
 _STEM_ALONE = 1e-6
 """A frozen fraction that freezes the embeddings and no block."""
 
@@ -56,6 +60,7 @@ class MetaStep:
 
 
 OnStep = Callable[[MetaStep], None]
+OnPlan = Callable[[MemoryPlan], None]
 
 
 def meta_train(
@@ -65,6 +70,7 @@ def meta_train(
     *,
     excluded: frozenset[str] = frozenset(),
     device: Device = "auto",
+    on_plan: OnPlan | None = None,
     on_step: OnStep | None = None,
     time_limit_seconds: float | None = None,
     checkpoint: Path | None = None,
@@ -78,6 +84,7 @@ def meta_train(
         settings: What to do.
         excluded: Held-out tasks; they and their relatives are left out.
         device: `auto` takes a GPU where there is one.
+        on_plan: Called before the first step with the memory that is expected.
         on_step: Called after every outer step.
         time_limit_seconds: Stop before a step that would likely end after this; at least one
             step is taken. None sets no limit.
@@ -100,8 +107,12 @@ def meta_train(
     compute = _resolve(device, settings)
     learner = copy.deepcopy(backbone).to(compute.device)
     learner.freeze(max(settings.frozen_fraction, _STEM_ALONE))
-    algorithm = ALGORITHMS[settings.algorithm](learner, settings, compute)
+    classes = {task.name: len(task.label_names) for task in sampler.tasks}
+    algorithm = ALGORITHMS[settings.algorithm](learner, settings, compute, classes)
     training = _Training(sampler, algorithm, checkpoint, checkpoint_seconds, on_step)
+    plan = training.plan()
+    if on_plan:
+        on_plan(plan)
     progress = training.run(time_limit_seconds)
     return Initialisation(
         differences=differences_between(dict(backbone.named_parameters()), algorithm.weights),
@@ -113,6 +124,7 @@ def meta_train(
         train_seconds=progress.train_seconds,
         peak_memory_mib=progress.peak_memory_mib,
         learned_rates=_mean_rates(algorithm),
+        cpu_seconds=progress.cpu_seconds,
     )
 
 
@@ -124,6 +136,7 @@ def train_initialisation(
     *,
     offline: bool = False,
     excluded: frozenset[str] = frozenset(),
+    on_plan: OnPlan | None = None,
     on_step: OnStep | None = None,
     time_limit_seconds: float | None = None,
 ) -> Initialisation:
@@ -140,6 +153,7 @@ def train_initialisation(
         out_path: File to write, usually `init.safetensors` of a prior.
         offline: Never ask the hub.
         excluded: Held-out tasks; they and their relatives are left out.
+        on_plan: Called before the first step with the memory that is expected.
         on_step: Called after every outer step.
         time_limit_seconds: See `meta_train`; the loading is not counted.
 
@@ -157,6 +171,7 @@ def train_initialisation(
         load_backbone(backbone_id, offline=offline),
         settings,
         excluded=excluded,
+        on_plan=on_plan,
         on_step=on_step,
         time_limit_seconds=time_limit_seconds,
         checkpoint=checkpoint,
@@ -206,8 +221,13 @@ class _Training:
         self._save()
         return self.progress
 
+    def plan(self) -> MemoryPlan:
+        """Look at one episode of every task, and say what memory the training will take."""
+        numbers = range(len(self.sampler.tasks))
+        return plan_memory(self.algorithm, (self._batches(number, number) for number in numbers))
+
     def _take_step(self) -> MetaStep:
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), time.process_time()
         size = self.settings.meta_batch_size
         first = self.progress.step * size
         losses = [self._learn_from(number) for number in range(first, first + size)]
@@ -224,16 +244,20 @@ class _Training:
         self.progress = Progress(
             step=self.progress.step + 1,
             train_seconds=self.progress.train_seconds + seconds,
+            cpu_seconds=self.progress.cpu_seconds + time.process_time() - cpu_began,
             peak_memory_mib=max(self.progress.peak_memory_mib, peak_memory_mib(self.device)),
         )
         return MetaStep(self.progress.step, self.settings.steps, loss, seconds)
 
-    def _learn_from(self, number: int) -> float:
-        """Learn from the episode of that number; its batches depend on nothing else."""
-        rng = np.random.default_rng([self.settings.seed, number])
+    def _learn_from(self, visit: int) -> float:
+        """Learn from the episode whose turn it is; its batches depend on nothing else."""
+        return self.algorithm.learn_from(self._batches(_episode_at(visit, self.settings), visit))
+
+    def _batches(self, number: int, visit: int) -> EpisodeBatches:
+        """Cut an episode into batches, in another order at every visit."""
+        rng = np.random.default_rng([self.settings.seed, visit])
         episode = self.sampler.episode(number)
-        batches = batch_episode(episode, self.algorithm.backbone, self.settings, rng)
-        return self.algorithm.learn_from(batches)
+        return batch_episode(episode, self.algorithm.backbone, self.settings, rng)
 
     def _restore(self) -> None:
         if self.checkpoint is not None:
@@ -255,15 +279,24 @@ class _Training:
             )
 
     def _identity(self) -> dict[str, Any]:
-        """Say what this training is; how many steps it shall take is no part of that."""
+        """Say what this training is; neither its length nor how memory is saved is part of that."""
         settings = self.settings.to_mapping()
-        del settings["steps"]
+        del settings["steps"], settings["checkpointing"]
         return {
             **settings,
             "resolved_precision": self.algorithm.compute.precision,
             "backbone_fingerprint": self.algorithm.backbone.fingerprint,
             "tasks": {task.name: task.fingerprint for task in self.sampler.tasks},
         }
+
+
+def _episode_at(visit: int, settings: MetaSettings) -> int:
+    """Return the number of the episode that is visited: each once, then all in another order."""
+    if settings.episodes is None:
+        return visit
+    epoch, place = divmod(visit, settings.episodes)
+    order = np.random.default_rng([settings.seed, _EPISODE_ORDER, epoch])
+    return int(order.permutation(settings.episodes)[place])
 
 
 def _refuse_misfits(tasks: Sequence[Task], backbone: Backbone, settings: MetaSettings) -> None:
