@@ -21,9 +21,16 @@ from metaft.recipes import FIELDS, NAMED, PLAIN, Recipe, design
 _BUDGETS = st.integers(1, 50)
 
 
+_AUGMENTATIONS = st.just("none") | st.sampled_from(
+    [recipes.TEXT_AUGMENTATIONS, recipes.IMAGE_AUGMENTATIONS]
+).flatmap(lambda names: st.lists(st.sampled_from(names), min_size=1, unique=True).map("+".join))
+
+
 def _values(name: str) -> st.SearchStrategy[Any]:
     """Draw every allowed value of a field."""
     kind = recipes._TYPES[name]
+    if name == "augmentation":
+        return _AUGMENTATIONS
     if name in recipes._CHOICES:
         return st.sampled_from(recipes._CHOICES[name])
     low, high = recipes._RANGES[name]
@@ -33,11 +40,21 @@ def _values(name: str) -> st.SearchStrategy[Any]:
     return whole if kind is int else st.none() | whole
 
 
-_RECIPES = st.builds(Recipe, **{name: _values(name) for name in FIELDS})
+@st.composite
+def _recipes(draw: st.DrawFn) -> Recipe:
+    """Draw every field; what contradicts another one is drawn as its default."""
+    values = draw(st.fixed_dictionaries({name: _values(name) for name in FIELDS}))
+    try:
+        return Recipe(**values)
+    except RecipeError:
+        return Recipe(**values | {"freezing": "first", "optimizer": "adamw"})
+
+
+_RECIPES = _recipes()
 
 
 def test_every_field_has_a_range_or_choices() -> None:
-    assert {*recipes._RANGES, *recipes._CHOICES} == set(FIELDS)
+    assert {*recipes._RANGES, *recipes._CHOICES, "augmentation"} == set(FIELDS)
 
 
 def test_plain_is_what_engineers_copy() -> None:
@@ -97,7 +114,8 @@ def test_file_with_plain_yaml_exponent_is_a_number(tmp_path: Path) -> None:
         ("early_stopping_patience", 0, "a whole number from 1 to 1000"),
         ("seed", 10**400, "a whole number from 0 to"),
         ("seed", -1, "a whole number from 0 to"),
-        ("schedule", "cosine", "one of constant, linear"),
+        ("schedule", "cosin", "one of constant, linear, cosine"),
+        ("warmup_steps", 1.5, "a whole number from 0 to 1e+06"),
         ("head_init", 3, "one of random, linear_probe"),
     ],
 )
@@ -138,6 +156,10 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
         Recipe.load(tmp_path / "nowhere.yaml")
 
 
+def _free_of_its_budget(recipe: Recipe, epochs: int) -> Recipe:
+    return dataclasses.replace(recipe, epochs=epochs, schedule="constant", warmup_steps=None)
+
+
 def _warmup_steps(recipe: Recipe, steps_per_epoch: int = 60) -> float:
     return recipe.warmup_fraction * recipe.epochs * steps_per_epoch
 
@@ -146,7 +168,7 @@ def _warmup_steps(recipe: Recipe, steps_per_epoch: int = 60) -> float:
 def test_extended_run_begins_as_the_shorter_one(recipe: Recipe, first: int, second: int) -> None:
     """Under a constant schedule the rate of a step depends on the warm-up's steps alone."""
     short, long = sorted((first, second))
-    recipe = dataclasses.replace(recipe, epochs=short, schedule="constant")
+    recipe = _free_of_its_budget(recipe, short)
     extended = recipe.extended(long)
     assert extended.epochs == long
     assert _warmup_steps(extended) == pytest.approx(_warmup_steps(recipe), abs=1e-6)
@@ -155,7 +177,7 @@ def test_extended_run_begins_as_the_shorter_one(recipe: Recipe, first: int, seco
 @given(_RECIPES, _BUDGETS, _BUDGETS)
 def test_truncated_undoes_extended(recipe: Recipe, first: int, second: int) -> None:
     short, long = sorted((first, second))
-    recipe = dataclasses.replace(recipe, epochs=short, schedule="constant")
+    recipe = _free_of_its_budget(recipe, short)
     back = recipe.extended(long).truncated(short)
     assert back.warmup_fraction == pytest.approx(recipe.warmup_fraction, abs=1e-9)
     assert dataclasses.replace(back, warmup_fraction=recipe.warmup_fraction) == recipe
@@ -173,11 +195,63 @@ def test_truncated_to_its_own_budget_is_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "epochs"), [(Recipe(schedule="linear"), 2), (Recipe(epochs=3), 4)]
+    ("recipe", "epochs"),
+    [
+        (Recipe(schedule="linear"), 2),
+        (Recipe(schedule="adaptive"), 2),
+        (Recipe(warmup_steps=10), 2),
+        (Recipe(epochs=3), 4),
+    ],
 )
 def test_truncation_that_would_lie_is_refused(recipe: Recipe, epochs: int) -> None:
     with pytest.raises(RecipeError, match="only a constant schedule can be cut short"):
         recipe.truncated(epochs)
+
+
+@pytest.mark.parametrize("recipe", [Recipe(schedule="cosine"), Recipe(warmup_steps=10)])
+def test_extension_that_would_lie_is_refused(recipe: Recipe) -> None:
+    with pytest.raises(RecipeError, match="only a constant schedule can be extended"):
+        recipe.extended(6)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "meant"),
+    [
+        ("schedule", "one-cycle", "Set schedule to one_cycle"),
+        ("freezing", "Gradualy", "Set freezing to gradual"),
+        ("augmentation", "swap+synonym", "Write synonyms"),
+        ("learning_rat", 1, "Write learning_rate"),
+    ],
+)
+def test_the_nearest_name_is_offered(field: str, value: Any, meant: str) -> None:
+    with pytest.raises(RecipeError, match=meant):
+        PLAIN.with_settings({field: value})
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"freezing": "alternate"}, "nothing would be frozen"),
+        ({"freezing": "last"}, "nothing would be frozen"),
+        ({"freezing": "embeddings", "frozen_fraction": 0.5}, "two things to freeze"),
+        ({"freezing": "gradual", "frozen_fraction": 1}, "nothing would ever thaw"),
+        ({"optimizer": "schedule_free", "schedule": "linear"}, "a schedule of its own"),
+        ({"optimizer": "prodigy", "layer_rate_decay": 0.9}, "one rate"),
+        ({"augmentation": "swap+flip"}, "texts and images"),
+        ({"augmentation": "none+swap"}, "allowed is none, or"),
+    ],
+)
+def test_fields_that_contradict_each_other_are_refused(
+    fields: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(RecipeError, match=problem):
+        Recipe.from_mapping(fields)
+
+
+def test_the_order_of_augmentations_makes_no_other_recipe() -> None:
+    assert Recipe(augmentation="swap+synonyms") == Recipe(augmentation="synonyms + swap")
+    assert Recipe(augmentation="swap+synonyms").augmentations == ("synonyms", "swap")
+    assert Recipe().augmentations == ()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 12, 33])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +14,26 @@ from typing import Any, Literal
 from metaft.errors import RecipeError
 from metaft.files import written_beside
 
-Schedule = Literal["constant", "linear"]
+Freezing = Literal["first", "last", "alternate", "embeddings", "gradual"]
+Schedule = Literal[
+    "constant", "linear", "cosine", "triangular", "one_cycle", "polynomial", "adaptive"
+]
+Optimizer = Literal["adamw", "adam", "sgd", "schedule_free", "prodigy"]
 HeadInit = Literal["random", "linear_probe"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+TEXT_AUGMENTATIONS = ("synonyms", "insertion", "swap", "deletion")
+IMAGE_AUGMENTATIONS = (
+    "crop",
+    "flip",
+    "rotation",
+    "jitter",
+    "noise",
+    "erasing",
+    "mixup",
+    "cutmix",
+)
+_JOINT = "+"  # Between the names of augmentations that are used together.
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +41,43 @@ class Recipe:
     """Everything needed to repeat one fine-tuning run on a given Task and Backbone.
 
     Attributes:
-        learning_rate: Peak rate of AdamW, in (0, 1].
-        frozen_fraction: Share of the backbone's blocks that stays frozen, counted from the
-            input, in [0, 1]; above 0 the embeddings are frozen too, at 1 only the head learns.
+        learning_rate: Peak rate of the optimiser, in (0, 1]; `prodigy` multiplies its own
+            estimate by it, and 1 is usual there.
+        frozen_fraction: Share of the backbone's blocks that stays frozen, in [0, 1]; at 1 only
+            the head learns.
+        freezing: Which blocks these are: the `first`, counted from the input, with the
+            embeddings; the `last`, without them; or every so many of them (`alternate`, with
+            the embeddings; at 0.5 every second block, from the first). `embeddings` freezes
+            these alone. `gradual` begins with the head alone and thaws one block after the
+            other from the top, until the share is left that stays frozen.
+        unfreeze_epochs: Epochs after which `gradual` thaws the next block, in [1, 1000].
         epochs: Passes over the training rows, in [1, 1000].
         batch_size: Rows per step, in [1, 4096].
-        schedule: What the rate does after warm-up: `constant`, or `linear` down to 0.
+        optimizer: `adamw`, `adam` (its decay is part of the gradient), `sgd` with momentum;
+            `schedule_free` (AdamW) and `prodigy` need the extra `optimizers`.
+        schedule: What the rate does after warm-up: it stays (`constant`), falls to 0 (`linear`,
+            `cosine`, `polynomial`), rises and falls between a tenth of its peak and the peak
+            (`triangular`), rises over the warm-up and falls by cosines (`one_cycle`), or falls
+            whenever the loss gets no better (`adaptive`).
+        schedule_cycles: How often `triangular` rises, and `cosine` begins anew, in [1, 100].
+        schedule_power: Of `polynomial`, in [0.1, 10].
+        lookahead_steps: Steps between two looks of `adaptive`, in [2, 100000]; short runs take
+            fewer.
+        decay_threshold: `adaptive` lowers the rate where the loss fell by a smaller share, in
+            [0, 1].
+        decay_factor: What it multiplies the rate by, in [0.01, 0.99].
         warmup_fraction: Share of all steps over which the rate rises from 0, in [0, 1].
-        weight_decay: Decoupled decay of matrices (not of biases and norms), in [0, 1].
+        warmup_steps: Steps over which the rate rises, in [0, 1000000], instead of a share; at
+            most half of a run's. None takes the share.
+        weight_decay: Decay of matrices (not of biases and norms), in [0, 1].
+        layer_rate_decay: What each block's rate is multiplied by for every block above it, in
+            [0.1, 1]; the embeddings count as the lowest block.
+        label_smoothing: Share of each label that is spread over all classes, in [0, 0.9].
+        augmentation: `none`, or what changes the training rows anew in every epoch: names
+            joined by `+`, of texts `synonyms`, `insertion`, `swap`, `deletion`, of images
+            `crop`, `flip`, `rotation`, `jitter`, `noise`, `erasing`, `mixup`, `cutmix`.
+        augmentation_strength: Share of what each of these could change, in (0, 1]: of the
+            words of a text, of the pixels and colours of an image.
         head_init: `random`, or `linear_probe`: a logistic (ridge) regression on the frozen
             features becomes the head before the first step (LP-FT, Kumar et al. 2022).
         dropout: Dropout before the head, in [0, 1).
@@ -46,11 +93,24 @@ class Recipe:
 
     learning_rate: float = 5e-5
     frozen_fraction: float = 0.0
+    freezing: Freezing = "first"
+    unfreeze_epochs: int = 1
     epochs: int = 3
     batch_size: int = 16
+    optimizer: Optimizer = "adamw"
     schedule: Schedule = "constant"
+    schedule_cycles: int = 1
+    schedule_power: float = 2.0
+    lookahead_steps: int = 100
+    decay_threshold: float = 0.01
+    decay_factor: float = 0.1
     warmup_fraction: float = 0.1
+    warmup_steps: int | None = None
     weight_decay: float = 0.01
+    layer_rate_decay: float = 1.0
+    label_smoothing: float = 0.0
+    augmentation: str = "none"
+    augmentation_strength: float = 0.1
     head_init: HeadInit = "random"
     dropout: float = 0.1
     max_gradient_norm: float = 1.0
@@ -65,6 +125,20 @@ class Recipe:
             _check_number(name, getattr(self, name), low, high)
         for name, allowed in _CHOICES.items():
             _check_choice(name, getattr(self, name), allowed)
+        names = _augmentations_in(self.augmentation)
+        # One order, so that the same run has one key.
+        object.__setattr__(self, "augmentation", _JOINT.join(names) or "none")
+        _refuse_contradictions(self)
+
+    @property
+    def augmentations(self) -> tuple[str, ...]:
+        """Return the names of the augmentations, in their order; none is an empty tuple."""
+        return () if self.augmentation == "none" else tuple(self.augmentation.split(_JOINT))
+
+    @property
+    def depends_on_budget(self) -> bool:
+        """Whether the rate of a step would be another one under another number of epochs."""
+        return self.schedule != "constant" or self.warmup_steps is not None
 
     def to_mapping(self) -> dict[str, Any]:
         """Return every field as plain values, in order, for YAML, JSON or a table."""
@@ -101,12 +175,8 @@ class Recipe:
         """
         if epochs == self.epochs:
             return self
-        if self.schedule != "constant" or epochs > self.epochs:
-            raise RecipeError(
-                f"epochs is {epochs}, but the recipe has {self.epochs} epochs and a "
-                f"{self.schedule} schedule; only a constant schedule can be cut short",
-                "Use a constant schedule and a smaller budget",
-            )
+        if self.depends_on_budget or epochs > self.epochs:
+            raise self._no_other_budget(epochs, "can be cut short", "a smaller budget")
         longer_share = min(1.0, _rescaled(self.warmup_fraction, self.epochs, epochs))
         return dataclasses.replace(self, epochs=epochs, warmup_fraction=longer_share)
 
@@ -114,9 +184,22 @@ class Recipe:
         """Return the Recipe of `epochs` epochs whose first `self.epochs` are this one's.
 
         The inverse of `truncated`, for recording a curve that answers smaller budgets.
+
+        Raises:
+            RecipeError: If the schedule depends on the budget.
         """
+        if epochs != self.epochs and self.depends_on_budget:
+            raise self._no_other_budget(epochs, "can be extended", "a warm-up as a share")
         share = _rescaled(self.warmup_fraction, self.epochs, epochs)
         return dataclasses.replace(self, epochs=epochs, warmup_fraction=share)
+
+    def _no_other_budget(self, epochs: int, what: str, cure: str) -> RecipeError:
+        in_steps = "" if self.warmup_steps is None else " and its warm-up in steps"
+        return RecipeError(
+            f"epochs is {epochs}, but the recipe has {self.epochs} epochs and a "
+            f"{self.schedule} schedule{in_steps}; only a constant schedule {what}",
+            f"Use a constant schedule and {cure}",
+        )
 
     def save(self, path: Path) -> None:
         """Write the Recipe as YAML, whole or not at all."""
@@ -153,10 +236,20 @@ class Recipe:
 _RANGES: dict[str, tuple[float, float]] = {
     "learning_rate": (1e-10, 1.0),
     "frozen_fraction": (0.0, 1.0),
+    "unfreeze_epochs": (1, 1000),
     "epochs": (1, 1000),
     "batch_size": (1, 4096),
+    "schedule_cycles": (1, 100),
+    "schedule_power": (0.1, 10.0),
+    "lookahead_steps": (2, 100_000),
+    "decay_threshold": (0.0, 1.0),
+    "decay_factor": (0.01, 0.99),
     "warmup_fraction": (0.0, 1.0),
+    "warmup_steps": (0, 1_000_000),
     "weight_decay": (0.0, 1.0),
+    "layer_rate_decay": (0.1, 1.0),
+    "label_smoothing": (0.0, 0.9),
+    "augmentation_strength": (0.01, 1.0),
     "dropout": (0.0, 0.99),
     "max_gradient_norm": (1e-6, 1e6),
     "max_length": (8, 8192),
@@ -165,6 +258,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),
 }
 _CHOICES: dict[str, tuple[str, ...]] = {
+    "freezing": typing.get_args(Freezing),
+    "optimizer": typing.get_args(Optimizer),
     "schedule": typing.get_args(Schedule),
     "head_init": typing.get_args(HeadInit),
     "precision": typing.get_args(Precision),
@@ -183,8 +278,80 @@ def _refuse_unknown(values: Mapping[str, Any]) -> None:
     if unknown:
         raise RecipeError(
             f"{unknown[0]!r} is no field of a recipe; the fields are {', '.join(FIELDS)}",
-            "Correct the name",
+            _nearest(unknown[0], FIELDS, "Write {}", "Correct the name"),
         )
+
+
+def _nearest(given: Any, allowed: Sequence[str], cure: str, otherwise: str) -> str:
+    """Return a cure with the allowed name that a wrong one was perhaps meant to be."""
+    near = difflib.get_close_matches(str(given).lower(), allowed, n=1)
+    return cure.format(near[0]) if near else otherwise
+
+
+def _augmentations_in(value: Any) -> tuple[str, ...]:
+    """Return the augmentations that a text names, in the order in which they are applied.
+
+    Raises:
+        RecipeError: For an unknown name, or methods of texts beside methods of images.
+    """
+    known = (*TEXT_AUGMENTATIONS, *IMAGE_AUGMENTATIONS)
+    names = [name.strip() for name in str(value).split(_JOINT)]
+    if names == ["none"]:
+        return ()
+    for name in names:
+        if name not in known:
+            raise RecipeError(
+                f"augmentation is {value!r}; allowed is none, or of texts some of "
+                f"{', '.join(TEXT_AUGMENTATIONS)}, of images some of "
+                f"{', '.join(IMAGE_AUGMENTATIONS)}, joined by {_JOINT}",
+                _nearest(name, known, "Write {}", "Correct the name"),
+            )
+    if not (set(names) <= set(TEXT_AUGMENTATIONS) or set(names) <= set(IMAGE_AUGMENTATIONS)):
+        raise RecipeError(
+            f"augmentation is {value!r}, which changes texts and images", "Name one sort of them"
+        )
+    return tuple(name for name in known if name in names)
+
+
+def _refuse_contradictions(recipe: Recipe) -> None:
+    """Refuse fields that are sound each by itself, but not together.
+
+    Raises:
+        RecipeError: Naming both.
+    """
+    named = f"freezing is {recipe.freezing!r} and frozen_fraction {recipe.frozen_fraction:g}"
+    optimizer = f"optimizer is {recipe.optimizer!r}"
+    contradictions = (
+        (
+            recipe.freezing in ("last", "alternate") and recipe.frozen_fraction == 0,
+            f"{named}, so nothing would be frozen",
+            "Set frozen_fraction, for example to 0.5",
+        ),
+        (
+            recipe.freezing == "embeddings" and recipe.frozen_fraction > 0,
+            f"{named}, which name two things to freeze",
+            "Set frozen_fraction to 0, or freezing to first",
+        ),
+        (
+            recipe.freezing == "gradual" and recipe.frozen_fraction == 1,
+            f"{named}, so nothing would ever thaw",
+            "Set a smaller frozen_fraction",
+        ),
+        (
+            recipe.optimizer == "schedule_free" and recipe.schedule != "constant",
+            f"{optimizer}, which has a schedule of its own, and schedule {recipe.schedule!r}",
+            "Set schedule to constant",
+        ),
+        (
+            recipe.optimizer == "prodigy" and recipe.layer_rate_decay < 1,
+            f"{optimizer}, which gives all blocks one rate, and layer_rate_decay "
+            f"{recipe.layer_rate_decay:g}",
+            "Set layer_rate_decay to 1",
+        ),
+    )
+    for is_so, problem, cure in contradictions:
+        if is_so:
+            raise RecipeError(problem, cure)
 
 
 def _parse(name: str, value: Any) -> Any:
@@ -225,7 +392,9 @@ def _wrong_value(name: str, value: Any) -> RecipeError:
         low, high = _RANGES[name]
         whole = "a whole number" if _TYPES[name] is not float else "a number"
         allowed = f"{whole} from {low:g} to {high:g}"
-    return RecipeError(f"{name} is {value!r}; allowed is {allowed}", f"Set {name} within that")
+    cure = f"Set {name} within that"
+    cure = _nearest(value, _CHOICES.get(name, ()), f"Set {name} to {{}}", cure)
+    return RecipeError(f"{name} is {value!r}; allowed is {allowed}", cure)
 
 
 PLAIN = Recipe()

@@ -17,7 +17,8 @@ from metaft.features.trial import (
 )
 from metaft.features.trial_steps import take_trial
 from metaft.finetuning.device import Compute
-from metaft.finetuning.stepper import Stepper, build_optimizer, loss_of
+from metaft.finetuning.optimizers import build_optimizer
+from metaft.finetuning.stepper import Stepper, loss_of
 from metaft.tasks.task import Split
 
 _FINAL_DROP = next(reversed(TRIAL_RATES))

@@ -109,8 +109,8 @@ def test_a_later_recipe_field_changes_no_key_at_its_default(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = trace_id_of("task", "backbone", Recipe(), 512, 0)
-    earlier = tuple(name for name in trace_module._FIRST_FIELDS if name != "dropout")
-    monkeypatch.setattr(trace_module, "_FIRST_FIELDS", earlier)
+    earlier = tuple(name for name in trace_module.FIRST_FIELDS if name != "dropout")
+    monkeypatch.setattr(trace_module, "FIRST_FIELDS", earlier)
     at_default = trace_id_of("task", "backbone", Recipe(learning_rate=1e-3), 512, 0)
     other = trace_id_of("task", "backbone", Recipe(learning_rate=1e-3, dropout=0.2), 512, 0)
     assert before != at_default != other
@@ -123,4 +123,4 @@ def test_planned_run_carries_its_seed_in_its_recipe() -> None:
 
 def test_every_recipe_field_of_the_first_schema_is_in_the_key() -> None:
     fields = {field.name for field in dataclasses.fields(Recipe)}
-    assert set(trace_module._FIRST_FIELDS) <= fields
+    assert set(trace_module.FIRST_FIELDS) <= fields

@@ -7,7 +7,7 @@ embeddings (stem) and the first `round(frozen_fraction * depth)` blocks.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -192,19 +192,26 @@ class Backbone(nn.Module, ABC):
         return round(frozen_fraction * self.depth)
 
     def freeze(self, frozen_fraction: float) -> None:
-        """Freeze the stem and the first blocks, and thaw the rest.
+        """Freeze the stem and the first blocks, and thaw the rest; see `freeze_parts`."""
+        first = range(self.frozen_blocks(frozen_fraction))
+        self.freeze_parts(first, stem=frozen_fraction > 0)
+
+    def freeze_parts(self, blocks: Collection[int], *, stem: bool) -> None:
+        """Freeze the given blocks, and thaw the rest.
 
         Frozen modules need no gradient; `train` keeps them in eval mode (dropout off,
-        BatchNorm statistics fixed).
+        BatchNorm statistics fixed). With all blocks, what lies above them is frozen too.
+
+        Args:
+            blocks: Their numbers, 0 for the lowest.
+            stem: Freeze what lies below the blocks, too.
         """
-        count = self.frozen_blocks(frozen_fraction)
         self.requires_grad_(True)
-        self._frozen: list[nn.Module] = []
-        if frozen_fraction > 0:
-            self._frozen = [*self.stem(), *self.blocks()[:count]]
+        self._frozen: list[nn.Module] = self.stem() if stem else []
+        self._frozen += [block for at, block in enumerate(self.blocks()) if at in blocks]
         for module in self._frozen:
             module.requires_grad_(False)
-        if count == self.depth:
+        if len(blocks) == self.depth:
             self.requires_grad_(False)
             self._frozen = [self]
         self.train(self.training)

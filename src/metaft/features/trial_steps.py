@@ -32,7 +32,8 @@ from metaft.finetuning.feed import Feed
 from metaft.finetuning.loop import seeded
 from metaft.finetuning.memory import is_out_of_memory, reset_peak_memory
 from metaft.finetuning.model import Classifier, restore_state, trainable, trained_state
-from metaft.finetuning.stepper import Stepper, build_optimizer, loss_of
+from metaft.finetuning.optimizers import build_optimizer
+from metaft.finetuning.stepper import Stepper, loss_of
 from metaft.finetuning.targets import scaled_targets
 from metaft.recipes import PLAIN, Recipe
 from metaft.tasks.split import strata_of, stratified_order, subsample

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from metaft.backbones.backbone import Examples
 from metaft.finetuning.device import Compute
+from metaft.finetuning.freezing import frozen_parts
 from metaft.finetuning.model import Classifier
 from metaft.finetuning.prefix_cache import (
     FrozenStates,
@@ -55,12 +56,22 @@ class Feed:
             return logits
 
 
-def open_feed(cache: PrefixCache, split: SplitName, recipe: Recipe, compute: Compute) -> Feed:
-    """Return the feed of a split, with cached states where blocks are frozen."""
+def open_feed(
+    cache: PrefixCache, split: SplitName, recipe: Recipe, compute: Compute, epoch: int = 1
+) -> Feed:
+    """Return the feed of a split, with cached states where the first blocks are frozen.
+
+    Args:
+        cache: Of the run's task and backbone.
+        split: Which rows.
+        recipe: Says what is frozen.
+        compute: Where the batches go.
+        epoch: Of the model that is fed: under gradual unfreezing fewer blocks are frozen later.
+    """
     examples = cache.examples(split, recipe)
-    if not cache.serves(recipe):
+    frozen = frozen_parts(recipe, cache.backbone.depth, epoch).prefix
+    if not frozen or not cache.serves(split, recipe):
         return Feed(examples, compute)
-    frozen = cache.backbone.frozen_blocks(recipe.frozen_fraction)
     if frozen == cache.backbone.depth:
         features = cache.features(split, recipe, compute).to(compute.device)
         return Feed(examples, compute, frozen, features=features)

@@ -21,13 +21,16 @@ from metaft.finetuning.clock import Clock
 from metaft.finetuning.curve import best_epoch_of, epochs_to_share
 from metaft.finetuning.device import Compute, Device, resolve_compute
 from metaft.finetuning.feed import Feed, open_feed
+from metaft.finetuning.fitness import check_fit, say_what_is_clamped
+from metaft.finetuning.freezing import frozen_parts, learning_parts
 from metaft.finetuning.head import fit_probe_head
 from metaft.finetuning.memory import is_out_of_memory, reset_peak_memory
 from metaft.finetuning.metrics import score_classes, score_values
-from metaft.finetuning.model import Classifier, restore_state, trained_state
+from metaft.finetuning.model import Classifier, restore_state, trainable, trained_state
+from metaft.finetuning.optimizers import build_optimizer
 from metaft.finetuning.outcome import NO_COSTS, Costs, EpochRecord, Outcome, Scores, Status
-from metaft.finetuning.prefix_cache import SPLITS, PrefixCache
-from metaft.finetuning.stepper import Stepper, build_optimizer
+from metaft.finetuning.prefix_cache import SPLITS, PrefixCache, SplitName
+from metaft.finetuning.stepper import Stepper
 from metaft.finetuning.targets import scaled_targets, target_scale
 from metaft.recipes import Recipe
 from metaft.tasks.split import test_halves
@@ -82,8 +85,10 @@ def fine_tune(
         The model after its best epoch, and the outcome.
 
     Raises:
-        RecipeError: If device or precision cannot be had here.
+        RecipeError: If device or precision cannot be had here, or the recipe does not fit the
+            task or the backbone.
         TaskError: If the backbone's modality is not the task's.
+        MissingExtraError: If the recipe's optimiser is not installed.
     """
     run = begin_run(
         task,
@@ -115,6 +120,7 @@ def begin_run(
             f"{backbone.identity!r} takes {backbone.modality}s",
             f"Choose a backbone for {task.modality}s",
         )
+    check_fit(recipe, task, backbone)
     compute = resolve_compute(device, recipe.precision)
     cache = cache or PrefixCache(task, backbone, recipes=[recipe])
     return OpenRun(task, recipe, compute, cache, test_every_epoch, deterministic)
@@ -145,6 +151,7 @@ class OpenRun:
     costs: Costs = NO_COSTS
     order: np.random.Generator = field(init=False)
     random_states: list[Tensor] | None = None
+    learning: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self.order = np.random.default_rng(self.recipe.seed)
@@ -192,28 +199,41 @@ class OpenRun:
     def _train(self, last: int) -> None:
         if self.stepper is None:
             self.stepper = self._set_up()
-        train = open_feed(self.cache, "train", self.recipe, self.compute)
         targets = scaled_targets(self.task).to(self.compute.device)
         while len(self.curve) < last and self.status == "ok" and not self._is_patience_over():
+            epoch = len(self.curve) + 1
+            self._freeze(epoch)
+            train = open_feed(self.cache, "train", self.recipe, self.compute, epoch)
             began = time.perf_counter()
             self._live_model().train()
             loss = self._train_epoch(self.stepper, train, targets, self.order)
-            self._record(len(self.curve) + 1, loss, time.perf_counter() - began)
+            self._record(epoch, loss, time.perf_counter() - began)
 
     def _set_up(self) -> Stepper:
         self.model = model = self._build_model()
+        self.learning = frozenset(trainable(model))
         optimizer = build_optimizer(model, self.recipe)
-        return Stepper(model, optimizer, self.recipe, self.compute, self._total_steps())
+        total_steps = self._total_steps()
+        say_what_is_clamped(self.recipe, total_steps)
+        return Stepper(model, optimizer, self.recipe, self.compute, total_steps)
+
+    def _freeze(self, epoch: int) -> None:
+        """Thaw what gradual unfreezing thaws in an epoch; all else was frozen from the start."""
+        if self.recipe.freezing == "gradual":
+            backbone = self._live_model().backbone
+            parts = frozen_parts(self.recipe, backbone.depth, epoch)
+            backbone.freeze_parts(parts.blocks, stem=parts.stem)
 
     def _train_epoch(
         self, stepper: Stepper, feed: Feed, targets: Tensor, rng: np.random.Generator
     ) -> float:
         """Pass once over the training rows; return the mean loss."""
         total = torch.zeros((), device=self.compute.device)
+        stepper.begin_epoch()
         batches = training_batches(feed.examples.lengths, self.recipe.batch_size, rng)
         for rows in batches:
             total += stepper.step(feed, rows, targets)
-        loss = float(total) / len(batches)  # The only synchronisation of the epoch.
+        loss = stepper.end_epoch(total)
         if not math.isfinite(loss) or loss > _DIVERGED_FACTOR * self._guess_loss():
             raise _DivergedError(
                 f"mean training loss {loss:.3g} in epoch {len(self.curve) + 1} "
@@ -223,8 +243,8 @@ class OpenRun:
 
     def _record(self, epoch: int, loss: float, train_seconds: float) -> None:
         began = time.perf_counter()
-        validation = self._score("validation")[0]
-        test, halves = self._score("test") if self.test_every_epoch else ({}, ())
+        validation = self._score("validation", epoch)[0]
+        test, halves = self._score("test", epoch) if self.test_every_epoch else ({}, ())
         self.curve.append(
             EpochRecord(
                 epoch=epoch,
@@ -238,7 +258,7 @@ class OpenRun:
         )
         if epoch == best_epoch_of(self.curve, self.task.metric):
             self.best_epoch = epoch
-            self.best_state = trained_state(self._live_model())
+            self.best_state = trained_state(self._live_model(), self.learning)
         if self.on_epoch:
             self.on_epoch(self.curve[-1])
 
@@ -246,16 +266,16 @@ class OpenRun:
         """Go back to the best epoch, score its test rows, and let the head give raw units."""
         restore_state(self._live_model(), self.best_state or {})
         self._live_model().eval()
-        test = self.curve[self.best_epoch - 1].test or self._score("test")[0]
+        test = self.curve[self.best_epoch - 1].test or self._score("test", self.best_epoch)[0]
         if self.task.is_regression:
             _rescale_head(self._live_model().head, *target_scale(self.task))
         self._live_model().backbone.restore_vocabulary()
         return test
 
-    def _score(self, split: str) -> tuple[Scores, tuple[float, ...]]:
-        """Score a split; the halves are those of the test rows."""
+    def _score(self, split: SplitName, epoch: int) -> tuple[Scores, tuple[float, ...]]:
+        """Score the model after an epoch on a split; the halves are those of the test rows."""
         rows: Split = getattr(self.task, split)
-        outputs = self._predict(open_feed(self.cache, split, self.recipe, self.compute))  # type: ignore[arg-type]
+        outputs = self._predict(open_feed(self.cache, split, self.recipe, self.compute, epoch))
         halves = test_halves(self.task) if split == "test" else ()
         metric = self.task.metric
         return (
@@ -279,7 +299,7 @@ class OpenRun:
         return outputs
 
     def _build_model(self) -> Classifier:
-        """Copy the pretrained backbone, put a head on it, and freeze."""
+        """Copy the pretrained backbone, put a head on it, and freeze what never learns."""
         model = Classifier(
             copy.deepcopy(self.cache.backbone),
             self.task.num_outputs,
@@ -287,10 +307,11 @@ class OpenRun:
         )
         if self.recipe.head_init == "linear_probe":
             self._fit_head(model.head)
-        if self.recipe.frozen_fraction == 0:
+        parts = learning_parts(self.recipe, model.backbone.depth)
+        if not parts.stem:
             examples = [self.cache.examples(split, self.recipe) for split in SPLITS]
             model.backbone.trim_vocabulary(examples)
-        model.backbone.freeze(self.recipe.frozen_fraction)
+        model.backbone.freeze_parts(parts.blocks, stem=parts.stem)
         return model.to(self.compute.device)
 
     def _fit_head(self, head: nn.Linear) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
@@ -40,9 +42,15 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: value for name, value in model.named_parameters() if value.requires_grad}
 
 
-def trained_state(model: Classifier) -> dict[str, Tensor]:
-    """Copy everything that training may change: learning parameters and thawed buffers."""
-    names = set(trainable(model)) | {name for name, _ in model.named_buffers()}
+def trained_state(model: Classifier, learning: Collection[str] | None = None) -> dict[str, Tensor]:
+    """Copy everything that training may change: learning parameters and thawed buffers.
+
+    Args:
+        model: Of the run.
+        learning: Names of the parameters that learn at some time; None takes those that do now.
+    """
+    learns = trainable(model) if learning is None else learning
+    names = set(learns) | {name for name, _ in model.named_buffers()}
     return {
         name: value.detach().clone() for name, value in model.state_dict().items() if name in names
     }

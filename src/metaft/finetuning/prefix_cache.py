@@ -20,6 +20,7 @@ from torch import Tensor
 from metaft.backbones.backbone import Backbone, Batch, Examples
 from metaft.finetuning.batches import evaluation_batches
 from metaft.finetuning.device import Compute
+from metaft.finetuning.freezing import prefixes_of
 from metaft.finetuning.frozen_states import FrozenStates, Room, StatesWriter
 from metaft.recipes import Recipe
 from metaft.tasks.task import Split, Task
@@ -66,14 +67,15 @@ class PrefixCache:
         self._encoding_seconds: dict[_Encoding, float] = {}
         self._pass_seconds: dict[_Depth, float] = {}
 
-    def serves(self, recipe: Recipe) -> bool:
-        """Say whether runs of a recipe read frozen states instead of computing them.
+    def serves(self, split: SplitName, recipe: Recipe) -> bool:
+        """Say whether runs of a recipe read a split's frozen states instead of computing them.
 
         The only place where this is decided. It holds where the inputs of the frozen blocks
-        are the same in every epoch; no field of a Recipe changes them yet. One that does
-        (augmentation) must answer no here for the rows that it changes.
+        are the same in every epoch: not of the rows that augmentation changes.
         """
-        return self.limit_bytes > 0 and self.backbone.frozen_blocks(recipe.frozen_fraction) > 0
+        if split == "train" and recipe.augmentations:
+            return False
+        return self.limit_bytes > 0 and bool(prefixes_of(recipe, self.backbone.depth))
 
     def prepare(self, recipe: Recipe, compute: Compute) -> float:
         """Fill in what runs of a recipe read.
@@ -131,8 +133,8 @@ class PrefixCache:
     def _depths_read(self, split: SplitName, recipe: Recipe) -> set[int]:
         """Return the depths that runs of a recipe read; the last one is that of the features."""
         depths = set()
-        if self.serves(recipe):
-            depths.add(self.backbone.frozen_blocks(recipe.frozen_fraction))
+        if self.serves(split, recipe):
+            depths |= prefixes_of(recipe, self.backbone.depth)
         if recipe.head_init == "linear_probe" and split == "train":
             depths.add(self.backbone.depth)
         return depths

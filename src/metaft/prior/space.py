@@ -50,7 +50,7 @@ class Space:
 
 def cuts_of(recipe: Recipe) -> list[Recipe]:
     """Return the recipes that the curve of one run answers for, with seed 0."""
-    if recipe.schedule != "constant":
+    if recipe.depends_on_budget:
         return [without_seed(recipe)]
     cut = [recipe.truncated(epochs) for epochs in range(1, recipe.epochs + 1)]
     return [without_seed(cell) for cell in cut]
@@ -68,7 +68,7 @@ def _families_of(cells: Sequence[Recipe]) -> np.ndarray:
     families = []
     for cell in cells:
         key = (cell, 0.0)
-        if cell.schedule == "constant":
+        if not cell.depends_on_budget:
             bare = dataclasses.replace(cell, epochs=1, warmup_fraction=0.0)
             warmup_epochs = cell.warmup_fraction * cell.epochs
             key = (bare, round(min(1.0, warmup_epochs), _DECIMALS - 2))

@@ -1,0 +1,74 @@
+"""Whether a recipe fits the task and the backbone: what does not, fails before any work."""
+
+from __future__ import annotations
+
+import logging
+
+from metaft.backbones.backbone import Backbone
+from metaft.errors import RecipeError
+from metaft.finetuning.freezing import frozen_parts
+from metaft.finetuning.optimizers import check_optimizer
+from metaft.finetuning.schedules import warmup_steps_of
+from metaft.recipes import IMAGE_AUGMENTATIONS, TEXT_AUGMENTATIONS, Recipe
+from metaft.tasks.task import Task
+
+_LOGGER = logging.getLogger(__name__)
+_ALIGNED_KINDS = ("ner", "qa")  # Their labels stand at places of the text.
+
+
+def check_fit(recipe: Recipe, task: Task, backbone: Backbone) -> None:
+    """Refuse a recipe that makes no sense for a task or a backbone.
+
+    Raises:
+        RecipeError: Naming the field, and what is allowed here.
+        MissingExtraError: If the recipe's optimiser is not installed.
+    """
+    check_optimizer(recipe)
+    _check_augmentation(recipe, task)
+    if task.is_regression and recipe.label_smoothing > 0:
+        raise RecipeError(
+            f"label_smoothing is {recipe.label_smoothing:g}, but {task.name!r} is a regression: "
+            "its labels are no classes",
+            "Set label_smoothing to 0",
+        )
+    parts = frozen_parts(recipe, backbone.depth, 1)
+    if recipe.freezing == "alternate" and not 0 < len(parts.blocks) < backbone.depth:
+        raise RecipeError(
+            f"freezing is 'alternate' and frozen_fraction {recipe.frozen_fraction:g}, which "
+            f"freezes {len(parts.blocks)} of the {backbone.depth} blocks of {backbone.identity!r}",
+            "Set freezing to first, or another frozen_fraction",
+        )
+
+
+def say_what_is_clamped(recipe: Recipe, total_steps: int) -> None:
+    """Tell of a warm-up in steps that is too long for a run of so many steps."""
+    warmup = warmup_steps_of(recipe, total_steps)
+    if recipe.warmup_steps is not None and warmup < recipe.warmup_steps:
+        _LOGGER.warning(
+            "warmup_steps is %d, but the run has %d steps: the rate rises over %d of them",
+            recipe.warmup_steps,
+            total_steps,
+            warmup,
+        )
+
+
+def _check_augmentation(recipe: Recipe, task: Task) -> None:
+    names = recipe.augmentations
+    if names:
+        raise RecipeError(
+            f"augmentation is {recipe.augmentation!r}, which no run can do yet",
+            "Set augmentation to none",
+        )
+    known = IMAGE_AUGMENTATIONS if task.modality == "image" else TEXT_AUGMENTATIONS
+    if names and names[0] not in known:
+        raise RecipeError(
+            f"augmentation is {recipe.augmentation!r}, but {task.name!r} is a task of "
+            f"{task.modality}s; allowed there are {', '.join(known)}",
+            "Choose some of these, or none",
+        )
+    if names and task.kind in _ALIGNED_KINDS:
+        raise RecipeError(
+            f"augmentation is {recipe.augmentation!r}, but the labels of {task.name!r} "
+            f"({task.kind}) stand at places of the text, which it would move",
+            "Set augmentation to none",
+        )

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import pytest
+
+from metaft.errors import RecipeError
+from metaft.finetuning.fitness import check_fit
+from metaft.finetuning.loop import fine_tune
+from metaft.recipes import Recipe
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "problem"),
+    [
+        ("classification", {"augmentation": "flip+crop"}, "allowed there are synonyms"),
+        ("image_classification", {"augmentation": "swap"}, "allowed there are crop"),
+        ("regression", {"label_smoothing": 0.1}, "its labels are no classes"),
+        ("ner", {"augmentation": "swap"}, "stand at places of the text"),
+        ("qa", {"augmentation": "deletion"}, "stand at places of the text"),
+    ],
+)
+def test_what_makes_no_sense_for_a_task_is_refused(
+    tiny_text_backbone, tiny_task, kind, fields: dict, problem: str
+) -> None:
+    labelled = tiny_task(kind="classification" if kind in ("ner", "qa") else kind)
+    task = dataclasses.replace(labelled, kind=kind)
+    with pytest.raises(RecipeError, match=problem):
+        check_fit(Recipe(**fields), task, tiny_text_backbone())
+
+
+def test_alternate_freezing_needs_blocks_to_alternate(tiny_text_backbone, tiny_task) -> None:
+    recipe = Recipe(freezing="alternate", frozen_fraction=0.5)
+    with pytest.raises(RecipeError, match="freezes 1 of the 1 blocks"):
+        fine_tune(tiny_task(), tiny_text_backbone(depth=1), recipe)
+    check_fit(recipe, tiny_task(), tiny_text_backbone(depth=2))
+
+
+def test_a_warmup_in_steps_is_clamped_with_a_notice(
+    tiny_text_backbone, tiny_task, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = Recipe(warmup_steps=500, epochs=1, batch_size=8, max_length=32)
+    with caplog.at_level(logging.WARNING, "metaft"):
+        fine_tune(tiny_task(rows=32), tiny_text_backbone(), recipe)
+    assert "warmup_steps is 500, but the run has 4 steps: the rate rises over 2" in caplog.text
