@@ -46,6 +46,20 @@ def test_a_probed_prior_is_asked_with_a_probe(
     assert asked == [("score", False), ("score", True)]
 
 
+def test_a_race_is_of_the_best_few_suggestions(
+    tiny_task: TaskFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, object]] = []
+
+    def suggest(self: Adviser, goal: str, *_: object, **settings: object) -> Choice:
+        asked.append({"goal": goal, **settings})
+        return Choice(PLAIN)
+
+    monkeypatch.setattr(Adviser, "suggest", suggest)
+    _chosen("plain,learned-race", tiny_task())
+    assert asked == [{"goal": "score", "racers": 3}]
+
+
 def test_unknown_method_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"'guess' is no method; the methods are plain, steady"):
         parse_methods("plain,guess")

@@ -1,36 +1,19 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from torch import nn
 
 from metaft.comparing.choice import Choice
 from metaft.comparing.methods import Method, parse_methods
-from metaft.comparing.protocol import ComparisonPlan, plan_comparison, run_comparison, traces_of
-from metaft.comparing.report import build_report
+from metaft.comparing.protocol import ComparisonPlan, plan_comparison
 from metaft.errors import PriorError, UserError
 from metaft.recipes import STEADY
-from metaft.traces.store import TraceStore
 
 if TYPE_CHECKING:
-    from tests.conftest import TextBackboneFactory
-
     from metaft.tasks.task import Task
 
 TASK = "uci_sentences_yelp"
-
-
-@pytest.fixture(scope="module")
-def backbone_folder(
-    tmp_path_factory: pytest.TempPathFactory, tiny_text_backbone: TextBackboneFactory
-) -> str:
-    """Return a folder with a tiny backbone, as `load_backbone` takes it."""
-    folder = tmp_path_factory.mktemp("backbone")
-    backbone = tiny_text_backbone()
-    backbone.save(folder, nn.Linear(backbone.width, 2), ("no", "yes"))
-    return str(folder)
 
 
 def _plan(backbone: str, tasks: list[str] | None = None, **settings: Any) -> ComparisonPlan:
@@ -83,19 +66,3 @@ def test_method_without_a_fitting_prior_leaves_the_task_out(backbone_folder: str
     methods = [*parse_methods("plain,steady"), Method("learned", choose)]
     with pytest.raises(UserError, match=f"no task can be compared; {TASK}: no prior for images"):
         plan_comparison([TASK], methods, seeds=1, train_rows=16, backbone=backbone_folder)
-
-
-def test_recorded_runs_are_found_by_the_keys_of_the_plan(
-    backbone_folder: str, tmp_path: Path
-) -> None:
-    store = TraceStore(f"sqlite:///{tmp_path / 'traces.db'}")
-    plan = _plan(backbone_folder)
-    assert run_comparison(plan, store).recorded == 4
-    traces = traces_of(plan, store)
-    (task,) = plan.tasks
-    assert set(traces) == set(task.trace_ids.values())
-    for (method, seed), key in task.trace_ids.items():
-        assert traces[key].recipe == task.choices[method].recipe.with_settings({"seed": seed})
-    report = build_report(plan, traces)
-    assert report.tasks[0].seeds == (0, 1)
-    assert report.judgements[0].points.pairs == 1

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from metaft.prior.profiles import Profile
 
 @given(st.floats(0.0, 10.0), st.floats(0.0, 1.0))
 def test_weight_falls_with_distance(distance: float, weight: float) -> None:
-    calibration = Calibration(weight=weight, near=1.0, far=2.0, half_width=1.0)
+    calibration = Calibration(weight=weight, near=1.0, far=2.0, relative_width=1.0)
     here, farther = calibration.weight_at(distance), calibration.weight_at(distance + 0.5)
     assert 0.0 <= farther <= here <= weight
     if distance <= 1.0:
@@ -38,6 +39,15 @@ def test_few_tasks_promise_nothing() -> None:
     assert conformal_half_width(np.ones(9), list("abcdefghi")) == 1.0
 
 
+def test_what_is_nearly_certain_has_a_narrow_interval() -> None:
+    calibration = Calibration(weight=0.0, near=1.0, far=2.0, relative_width=0.2)
+    assert calibration.half_width_at(50.0) == pytest.approx(10.0)
+    assert calibration.half_width_at(80.0) == pytest.approx(8.0)
+    widths = [calibration.half_width_at(points) for points in (95.0, 99.0, 104.0)]
+    assert widths == [widths[0]] * 3  # never narrower than this
+    assert calibration.half_width_at(-5.0) == pytest.approx(widths[0])
+
+
 def test_intervals_cover() -> None:
     """Over many worlds of exchangeable errors, 90 % of new ones are held, whatever their shape."""
     rng = np.random.default_rng(0)
@@ -51,7 +61,7 @@ def test_intervals_cover() -> None:
 def test_nothing_to_learn_from() -> None:
     calibration = calibrate(None, [])  # type: ignore[arg-type]
     assert calibration.weight_at(0.0) == 0.0
-    assert calibration.half_width == math.inf
+    assert calibration.half_width_at(80.0) == math.inf
 
 
 def test_the_surrogate_counts_only_where_features_tell(telling, silent) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -43,7 +45,8 @@ def _outlook(space: Space, effects: dict[Recipe, list[float]], **changes) -> Out
 
 
 def _sure(effects: np.ndarray) -> Profile:
-    return Profile(effects, np.zeros(len(effects)), np.zeros((len(effects), 1)))
+    nothing = np.zeros(len(effects))
+    return Profile(effects, excess=nothing, spread=nothing[:, None], at_stake=nothing)
 
 
 EFFECTS = {PLAIN: [0, 1, 2, 2.1], FAST: [1, 2, 2.05, 2.0], STEADY: [1, 3, 3.1, 3.15]}
@@ -60,6 +63,14 @@ def test_score_takes_the_earliest_epoch_that_is_as_good(space) -> None:
     assert [recipe.learning_rate for recipe in ranked] == [1e-4, 5e-5, 3e-4]
 
 
+def test_a_plateau_is_preferred_to_a_peak(space) -> None:
+    outlook = _outlook(space, EFFECTS)
+    is_steady = np.array([cell.learning_rate == STEADY.learning_rate for cell in space.cells])
+    peaked = dataclasses.replace(outlook.pooled, at_stake=np.where(is_steady, 2.0, 0.1))
+    chosen = _best(space, dataclasses.replace(outlook, pooled=peaked))[0]
+    assert chosen.learning_rate == PLAIN.learning_rate
+
+
 def test_cost_takes_the_cheapest_that_is_no_worse_than_plain(space) -> None:
     best = _best(space, _outlook(space, EFFECTS), goal="cost")[0]
     assert (best.frozen_fraction, best.epochs) == (0.5, 2)
@@ -74,7 +85,7 @@ def _in_doubt(space: Space, cells: np.ndarray) -> Outlook:
     """Some cells may all be half a point better or worse than the others."""
     average = _outlook(space, EFFECTS).average
     spread = np.where(cells, 0.5, 0.0)[:, None]
-    return _outlook(space, EFFECTS, pooled=Profile(average, np.zeros(len(space)), spread))
+    return _outlook(space, EFFECTS, pooled=dataclasses.replace(_sure(average), spread=spread))
 
 
 def test_cost_takes_nothing_that_may_be_overrated(space) -> None:

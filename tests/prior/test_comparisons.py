@@ -7,6 +7,7 @@ from scipy import stats
 from metaft.prior.comparisons import (
     MARGIN_POINTS,
     compare_methods,
+    compare_race,
     compare_slices,
     rank_methods,
     stronger_average,
@@ -54,6 +55,16 @@ def test_tests_agree_with_scipy(judged) -> None:
         points = found[f"learned - {name}"]["points"]
         assert points["t_test_p_holm"] == pytest.approx(holm(t_tests)[at])
         assert points["wilcoxon_p_holm"] == pytest.approx(holm(wilcoxons)[at])
+
+
+def test_the_race_is_a_family_of_its_own(judged) -> None:
+    raced = _judged(plain=-4.0, learned=2.0, learned_race=3.0, random_8=2.0, random_4=1.0)
+    found = compare_race(raced)
+    assert list(found) == [f"learned-race - {name}" for name in ("learned", "plain", "random-8")]
+    raw = [both["points"]["t_test_p"] for both in found.values()]
+    corrected = [both["points"]["t_test_p_holm"] for both in found.values()]
+    assert corrected == pytest.approx(list(holm(raw)))
+    assert compare_race(judged) == {}
 
 
 def test_above_zero_is_better_in_every_measure(judged) -> None:

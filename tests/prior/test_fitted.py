@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from metaft.prior import fitted as fitted_module
+from metaft.prior import profiles
+from metaft.prior.described import describe_blocks
+from metaft.prior.fitted import read_described
 from metaft.prior.prior import Prior
+from metaft.prior.scores import ScoreModel
+from metaft.prior.table import tabulate
+from metaft.recipes import FIELDS
 
 
 @pytest.fixture
@@ -52,6 +58,35 @@ def test_other_files_have_another_key(own_prior: Path, world_prior: Path, home: 
     prior = Prior.load(own_prior)
     prior.manifest["files"]["traces.parquet"] = "0" * 64
     _look(prior)
+    assert len(set(fits)) == 2
+
+
+def test_what_is_shared_is_read_not_found_again(
+    world_prior: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prior = Prior.load(world_prior)
+    table = tabulate(prior.read_traces())
+    rows = describe_blocks(table.blocks, read_described(prior.folder))
+    afresh = ScoreModel.fit(table, rows)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the variances were sought")
+
+    monkeypatch.setattr(profiles, "_tune", refuse)
+    models = prior.fitted.models
+    assert models.scores.tunings == afresh.tunings
+    np.testing.assert_allclose(
+        models.scores.surrogate(rows[0]).effects, afresh.surrogate(rows[0]).effects
+    )
+
+
+def test_other_recipes_have_another_key(
+    world_prior: Path, home: Path, fits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stored recipe of fewer fields is no recipe."""
+    _look(Prior.load(world_prior))
+    monkeypatch.setattr(fitted_module, "FIELDS", (*FIELDS, "colour"))
+    _look(Prior.load(world_prior))
     assert len(set(fits)) == 2
 
 

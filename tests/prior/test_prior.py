@@ -93,7 +93,7 @@ def test_a_folder_that_is_no_prior(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema": 99}, "schema 99; this version of metaft reads up to 1"),
+        ({"schema": 99}, "schema 99; this version of metaft reads up to 2"),
         ({"schema": "one"}, "has no schema"),
         ({"tasks": "many"}, "tasks: 'many'; it must be of type list"),
         ({"files": {}}, r"does not name the file traces\.parquet"),

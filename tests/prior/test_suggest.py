@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,25 @@ def test_a_known_task_is_said_to_be_known(prior: Prior, target) -> None:
     assert suggest(prior, renamed).seen_in_training
 
 
+def test_what_was_never_recorded_is_less_sure(own_prior: Path) -> None:
+    path = own_prior / "prior.json"
+    values = json.loads(path.read_text())
+    values["calibration"] |= {"relative_width": 0.1, "relative_width_elsewhere": 0.2}
+    path.write_text(json.dumps(values))
+    prior = Prior.load(own_prior)
+    row = prior.fitted.described[0]
+    stranger = dataclasses.replace(row, backbone="other/backbone")
+    (here, there) = (suggest(prior, asked).predicted for asked in (row, stranger))
+    relative = [(p.score - p.low) / math.sqrt(p.score * (1 - p.score)) for p in (here, there)]
+    assert relative == pytest.approx([0.1, 0.2])
+
+
+def test_untested_sureness_is_said(prior: Prior, target) -> None:
+    assert math.isnan(prior.manifest.calibration.relative_width_elsewhere)
+    answer = suggest(prior, dataclasses.replace(target, backbone="other/backbone"))
+    assert "how sure the predictions are there was not measured" in str(answer.fallback)
+
+
 def test_a_correlation_may_be_negative(prior: Prior, target) -> None:
     row = dataclasses.replace(target, kind="regression", metric="pearson")
     assert suggest(prior, row).predicted.low == -1.0
@@ -120,7 +140,7 @@ def test_unknown_goal(prior: Prior, target) -> None:
 def test_far_away_the_average_takes_over(own_prior: Path) -> None:
     path = own_prior / "prior.json"
     values = json.loads(path.read_text())
-    values["calibration"] = {"weight": 1.0, "near": 0.1, "far": 0.2, "half_width": 5.0}
+    values["calibration"] |= {"weight": 1.0, "near": 0.1, "far": 0.2, "relative_width": 0.1}
     path.write_text(json.dumps(values))
     prior = Prior.load(own_prior)
     known, target = prior.fitted.described[0], prior.fitted.described[-1]
@@ -128,5 +148,8 @@ def test_far_away_the_average_takes_over(own_prior: Path) -> None:
     answer = suggest(prior, target)
     assert "the model counts for 0%" in str(answer.fallback)
     assert isinstance(answer.recipe, Recipe)
-    width = answer.predicted.high - answer.predicted.low
-    assert width == pytest.approx(0.1)
+    predicted = answer.predicted
+    half_width = 0.1 * math.sqrt(predicted.score * (1 - predicted.score))
+    assert (predicted.low, predicted.high) == pytest.approx(
+        (predicted.score - half_width, predicted.score + half_width)
+    )

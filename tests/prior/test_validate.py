@@ -21,7 +21,7 @@ def judged(make_world):
     rows = describe_blocks(table.blocks, world.described)
     fits = []
     figures, left_out = validate(table, rows, world.relatives, on_fit=lambda: fits.append(1))
-    assert len(fits) == count_validation_fits(table.tasks, world.relatives)
+    assert len(fits) == count_validation_fits(table, world.relatives)
     return table, figures, left_out
 
 
@@ -32,6 +32,7 @@ def test_every_rival_is_judged(judged) -> None:
     rivals = set(METHODS) - set(OWN)
     expected = {f"learned - {rival}" for rival in rivals} | {"learned-cost - plain"}
     assert set(figures["comparisons"]) == expected
+    assert {"learned-race - learned", "learned-race - tpe-8"} <= set(figures["race"])
     assert set(figures["ranks"]["mean_ranks"]) == set(figures["methods"]) == set(METHODS)
     assert {goal["scope"] for goal in figures["goals"]} == {"all", "bert, 512 rows"}
     assert figures["methods"]["plain"]["relative_seconds"] == pytest.approx(1.0)

@@ -15,13 +15,14 @@ def validation(own_prior: Path) -> dict:
 
 def test_every_table_is_complete(validation) -> None:
     tables = worth_tables(validation)
-    names = ["methods", "points", "normalised_regret_saved", "goals"]
+    names = ["methods", "points", "normalised_regret_saved", "race", "goals"]
     assert [table.name for table in tables] == names
     for table in tables:
         assert {len(row) for row in table.rows} == {len(table.columns)}
-    methods, points, _, goals = tables
+    methods, points, _, race, goals = tables
     assert [row[0] for row in methods.rows] == list(validation["methods"])
     assert len(points.rows) == len(validation["comparisons"])
+    assert [row[0] for row in race.rows][:2] == ["learned", "plain"]
     assert len(goals.rows) == len(validation["goals"])
 
 
@@ -52,6 +53,17 @@ def test_slices_and_their_goals_stand_apart(validation) -> None:
     assert slice_goals.rows[0][1].endswith(", missed")
 
 
+def test_what_was_hidden_has_a_table(validation) -> None:
+    part = {"asked": "about 128 rows", "tasks": 30, "coverage": 0.733}
+    part["methods"] = {"learned": {"regret": 1.104}, "plain": {"regret": 7.83}}
+    validation["transfer"] = {"hidden": [part], "relative_width": 0.361}
+    table = next(table for table in worth_tables(validation) if table.name == "transfer")
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    assert (row["learned"], row["plain"], row["random-8"]) == ("1.10", "7.83", "-")
+    assert row["coverage"] == "73.3 %"
+    assert "half of it is 0.36 times the square root" in worth_notes(validation)[-1]
+
+
 def test_unknown_figures_are_dashes(validation) -> None:
     validation["methods"]["learned"]["relative_seconds"] = None
     validation["goals"][0] |= {"measured": None, "met": None}
@@ -61,7 +73,14 @@ def test_unknown_figures_are_dashes(validation) -> None:
 
 
 def test_nothing_judged_says_nothing(validation) -> None:
-    validation |= {"methods": {}, "comparisons": {}, "ranks": {}, "slices": [], "goals": []}
+    validation |= {
+        "methods": {},
+        "comparisons": {},
+        "race": {},
+        "ranks": {},
+        "slices": [],
+        "goals": [],
+    }
     assert worth_tables(validation) == []
     assert worth_notes(validation) == []
 

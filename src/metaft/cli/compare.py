@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     default="plain,learned",
     show_default=True,
     metavar="LIST",
-    help="Two or more of plain, learned, learned-cost, learned+probe, best-average, steady, "
-    "half_frozen, recipe:FILE. The others are compared with plain, or with the first.",
+    help="Two or more of plain, learned, learned-cost, learned+probe, learned-race, best-average, "
+    "steady, half_frozen, recipe:FILE. The others are compared with plain, or with the first.",
 )
 @click.option(
     "--seeds",
@@ -95,8 +95,8 @@ def command(
     """
     from metaft.comparing.curves import gather_curves
     from metaft.comparing.methods import parse_methods
-    from metaft.comparing.protocol import run_comparison, traces_of
     from metaft.comparing.report import build_report
+    from metaft.comparing.running import run_comparison, traces_of
     from metaft.comparing.writing import PAGE_FILE, check_out, write_report
     from metaft.tasks.select import select_tasks
     from metaft.traces.store import TraceStore, default_store_url
@@ -109,7 +109,7 @@ def command(
         tasks, chosen, seeds=seeds, train_rows=train_rows, backbone=backbone, offline=offline
     )
     with RecordingBar() as bar:
-        summary = run_comparison(
+        plan, summary = run_comparison(
             plan,
             trace_store,
             workers=workers,

@@ -143,11 +143,12 @@ def check(prior: str, output_format: str) -> None:
     from metaft.prior.check import check_prior
     from metaft.prior.prior import Prior
     from metaft.prior.probing import count_fits_of_check
+    from metaft.prior.table import tabulate
 
     opened = Prior.load(prior)
     manifest = opened.manifest
-    names = [task["name"] for task in manifest["tasks"]]
-    fits = count_fits_of_check(names, manifest.relatives, is_probed=manifest.is_probed)
+    table = tabulate(opened.read_traces())
+    fits = count_fits_of_check(table, manifest.relatives, is_probed=manifest.is_probed)
     with progress_bar("leaving tasks out", fits) as advance:
         checked = check_prior(opened, on_fit=advance)
     found = checked.discrepancies

@@ -29,9 +29,24 @@ class Adviser:
         self._found: dict[tuple[str, str], Prior] = {}
 
     def suggest(
-        self, goal: Goal, task: Task, backbone: str, train_rows: int, *, probe: bool = False
+        self,
+        goal: Goal,
+        task: Task,
+        backbone: str,
+        train_rows: int,
+        *,
+        probe: bool = False,
+        racers: int = 0,
     ) -> Choice:
         """Choose what the prior suggests for a goal, after trial steps where it shall be probed.
+
+        Args:
+            goal: What is sought.
+            task: As it was loaded.
+            backbone: Identity.
+            train_rows: Of the run.
+            probe: Take trial steps first.
+            racers: How many of the best suggestions race for an epoch; 0 for no race.
 
         Raises:
             TaskError: If the prior knows the other modality only.
@@ -47,13 +62,16 @@ class Adviser:
             offline=self._offline,
             task=task,
             probe=probe,
+            top=max(1, racers),
         )
+        others = [other.recipe for other in suggestion.alternatives]
         return Choice(
             recipe=suggestion.recipe,
             predicted=suggestion.predicted,
             is_seen=_has_seen(prior, task),
             note=suggestion.fallback or "",
             prior=_label_of(prior),
+            racers=(suggestion.recipe, *others) if racers else (),
         )
 
     def best_on_average(self, task: Task, backbone: str, train_rows: int) -> Choice:

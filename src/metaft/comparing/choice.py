@@ -20,6 +20,8 @@ class Choice:
         is_seen: Whether the method had learned from this task or a relative of it.
         note: What the method could not use; empty where nothing.
         prior: Name and version of the prior that was asked; empty where none was.
+        racers: Recipes that train for one epoch each before one of them goes on, the chosen
+            one first; empty where there is no race.
     """
 
     recipe: Recipe
@@ -27,6 +29,7 @@ class Choice:
     is_seen: bool = False
     note: str = ""
     prior: str = ""
+    racers: tuple[Recipe, ...] = ()
 
 
 Choose = Callable[[Task, str, int], Choice]

@@ -77,7 +77,7 @@ def gather_curves(plan: ComparisonPlan, traces: Mapping[str, Trace]) -> list[Tas
 def _ended_well(
     task: PlannedTask, method: str, seeds: int, traces: Mapping[str, Trace]
 ) -> list[Trace]:
-    keys = [task.trace_ids[method, seed] for seed in range(seeds)]
+    keys = [task.trace_ids.get((method, seed), "") for seed in range(seeds)]
     return [traces[key] for key in keys if key in traces and traces[key].status == "ok"]
 
 

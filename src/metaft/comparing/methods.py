@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from metaft.comparing.advice import Adviser
 from metaft.comparing.choice import Choice, Choose
 from metaft.errors import UserError
+from metaft.finetuning.lead import RACERS
 from metaft.recipes import NAMED, Recipe
 
 if TYPE_CHECKING:
@@ -19,10 +20,18 @@ FEWEST_METHODS = 2
 
 _GOALS: dict[str, Goal] = {"learned": "score", "learned-cost": "cost"}
 _PROBED = "learned+probe"
+_RACED = "learned-race"
 _BEST_AVERAGE = "best-average"
 _FILE_PREFIX = "recipe:"
 
-KNOWN_METHODS: tuple[str, ...] = (*NAMED, *_GOALS, _PROBED, _BEST_AVERAGE, f"{_FILE_PREFIX}FILE")
+KNOWN_METHODS: tuple[str, ...] = (
+    *NAMED,
+    *_GOALS,
+    _PROBED,
+    _RACED,
+    _BEST_AVERAGE,
+    f"{_FILE_PREFIX}FILE",
+)
 """What `--methods` takes."""
 
 
@@ -44,8 +53,9 @@ def parse_methods(text: str, *, prior: str | None = None, offline: bool = False)
 
     Args:
         text: Two or more of `KNOWN_METHODS`; a name that occurs twice counts once.
-        prior: Name or folder of the prior that `learned`, `learned-cost`, `learned+probe` and
-            `best-average` ask; None takes the newest shipped one for the modality and the backbone.
+        prior: Name or folder of the prior that `learned`, `learned-cost`, `learned+probe`,
+            `learned-race` and `best-average` ask; None takes the newest shipped one for the
+            modality and the backbone.
         offline: Never ask the hub.
 
     Raises:
@@ -74,6 +84,8 @@ def _choose_of(name: str, adviser: Adviser) -> Choose:
         return functools.partial(adviser.suggest, _GOALS[name])
     if name == _PROBED:
         return functools.partial(adviser.suggest, "score", probe=True)
+    if name == _RACED:
+        return functools.partial(adviser.suggest, "score", racers=RACERS)
     if name == _BEST_AVERAGE:
         return adviser.best_on_average
     raise UserError(

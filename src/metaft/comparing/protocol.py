@@ -1,13 +1,12 @@
-"""Protocol: the runs that a comparison consists of, and how they are recorded.
+"""Protocol: the runs that a comparison consists of.
 
-Every method chooses one recipe per task. For each seed all methods train on the same rows
-and are scored on the same rows, so that differences between them are paired. All runs go
-through the recorder into a trace store: a comparison that was stopped goes on where it was,
-and a run that any earlier recording made is not made again.
+Every method chooses one recipe per task, or a few that race. For each seed all methods train
+on the same rows and are scored on the same rows, so that differences between them are paired.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,11 +15,13 @@ from metaft.comparing.choice import Choice
 from metaft.comparing.methods import Method
 from metaft.comparing.scoring import RowCounts, count_rows, guess_score
 from metaft.errors import PriorError, TaskError, UserError
+from metaft.recipes import Recipe
 from metaft.tasks.load import load_task
 from metaft.tasks.task import Kind, Metric, Modality, Task
-from metaft.traces.recorder import OnPlanned, OnTrace, OnWait, RecordingSummary, record
-from metaft.traces.store import TraceStore
-from metaft.traces.trace import PlannedRun, Trace, trace_id_of
+from metaft.traces.trace import PlannedRun, trace_id_of
+
+RunKey = tuple[str, int]
+"""(method, seed)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,11 @@ class PlannedTask:
         guess_score: Test score of always answering the most frequent training class.
         rows: Rows of each split that each run uses.
         choices: Method -> its choice.
-        trace_ids: (method, seed) -> key of the run's trace.
+        trace_ids: (method, seed) -> key of the run's trace; of a method whose recipes race,
+            once the race is over.
+        key_of: (recipe, seed) -> key of the trace of such a run on this task.
+        winners: (method, seed) -> the recipe that won, where there was a race.
+        given_up: (method, seed) -> keys of the first epochs that lost a race.
     """
 
     name: str
@@ -43,7 +48,15 @@ class PlannedTask:
     guess_score: float
     rows: RowCounts
     choices: Mapping[str, Choice]
-    trace_ids: Mapping[tuple[str, int], str]
+    trace_ids: Mapping[RunKey, str]
+    key_of: Callable[[Recipe, int], str]
+    winners: Mapping[RunKey, Recipe] = field(default_factory=dict)
+    given_up: Mapping[RunKey, tuple[str, ...]] = field(default_factory=dict)
+
+    def recipe_of(self, method: str, seed: int) -> Recipe | None:
+        """Return what a method runs; None while its recipes are still to race."""
+        choice = self.choices[method]
+        return self.winners.get((method, seed)) if choice.racers else choice.recipe
 
     @property
     def is_seen(self) -> bool:
@@ -71,12 +84,13 @@ class ComparisonPlan:
 
     @property
     def runs(self) -> list[PlannedRun]:
-        """Every run, ordered so that one seed is complete before the next begins."""
+        """Every run whose recipe is known, one seed complete before the next begins."""
         return [
-            PlannedRun(task.name, task.backbone, task.choices[method].recipe, self.train_rows, seed)
+            PlannedRun(task.name, task.backbone, recipe, self.train_rows, seed)
             for seed in range(self.seeds)
             for task in self.tasks
             for method in self.methods
+            if (recipe := task.recipe_of(method, seed))
         ]
 
 
@@ -126,38 +140,6 @@ def plan_comparison(
     )
 
 
-def run_comparison(
-    plan: ComparisonPlan,
-    store: TraceStore,
-    *,
-    workers: int = 1,
-    time_limit_seconds: float | None = None,
-    cache_limit_bytes: int | None = None,
-    offline: bool = False,
-    on_planned: OnPlanned | None = None,
-    on_trace: OnTrace | None = None,
-    on_wait: OnWait | None = None,
-) -> RecordingSummary:
-    """Record the runs of a plan that are not stored yet; see `metaft.traces.recorder.record`."""
-    return record(
-        plan.runs,
-        store,
-        workers=workers,
-        time_limit_seconds=time_limit_seconds,
-        cache_limit_bytes=cache_limit_bytes,
-        offline=offline,
-        on_planned=on_planned,
-        on_trace=on_trace,
-        on_wait=on_wait,
-    )
-
-
-def traces_of(plan: ComparisonPlan, store: TraceStore) -> dict[str, Trace]:
-    """Return key -> trace of every run of a plan that is stored."""
-    keys = {key for task in plan.tasks for key in task.trace_ids.values()}
-    return {trace.trace_id: trace for trace in store.traces(keys)}
-
-
 @dataclass(frozen=True, slots=True)
 class _BackboneFacts:
     """What the plan must know of a backbone; the weights themselves are let go."""
@@ -194,10 +176,12 @@ class _Planner:
         choices = {
             method.name: method.choose(task, facts.identity, rows.train) for method in self.methods
         }
+        key_of = functools.partial(_trace_id, task.fingerprint, facts.fingerprint, rows.train)
         trace_ids = {
-            (name, seed): _trace_id(task, facts.fingerprint, choice, rows.train, seed)
+            (name, seed): key_of(choice.recipe, seed)
             for name, choice in choices.items()
             for seed in range(self.seeds)
+            if not choice.racers
         }
         return PlannedTask(
             name=task.name,
@@ -208,6 +192,7 @@ class _Planner:
             rows=rows,
             choices=choices,
             trace_ids=trace_ids,
+            key_of=key_of,
         )
 
     def _backbone_for(self, task: Task) -> _BackboneFacts:
@@ -226,6 +211,8 @@ class _Planner:
         return facts
 
 
-def _trace_id(task: Task, backbone_fingerprint: str, choice: Choice, rows: int, seed: int) -> str:
-    recipe = choice.recipe.with_settings({"seed": seed})
-    return trace_id_of(task.fingerprint, backbone_fingerprint, recipe, rows, seed)
+def _trace_id(
+    task_fingerprint: str, backbone_fingerprint: str, train_rows: int, recipe: Recipe, seed: int
+) -> str:
+    seeded = recipe.with_settings({"seed": seed})
+    return trace_id_of(task_fingerprint, backbone_fingerprint, seeded, train_rows, seed)

@@ -33,7 +33,8 @@ class SeedResult:
         reason: Why, where it is not `ok`.
         score: On the test rows; that of a guess where the run failed.
         score_halves: The same on the two fixed halves of the test rows.
-        seconds: See `metaft.comparing.scoring`; NaN where the run failed.
+        seconds: See `metaft.comparing.scoring`, with the first epochs that lost a race; NaN
+            where the run failed.
         peak_memory_mib: Highest memory, MiB.
     """
 
@@ -53,7 +54,7 @@ class MethodResult:
 
     Attributes:
         method: Its name.
-        recipe: What it chose.
+        recipe: What it chose; where recipes raced, the one that was expected to win.
         note: Why it fell back on something simpler; empty where it did not.
         predicted: What it expected; None where it expects nothing.
         score: Mean over the seeds.
@@ -137,7 +138,8 @@ def gather_results(
 
 
 def _is_complete(task: PlannedTask, seed: int, traces: Mapping[str, Trace]) -> bool:
-    return all(task.trace_ids[method, seed] in traces for method in task.choices)
+    keys = [task.trace_ids.get((method, seed)) for method in task.choices]
+    return all(key in traces for key in keys)
 
 
 def _task_result(
@@ -182,7 +184,7 @@ def _regrets(results: Sequence[MethodResult]) -> list[float]:
 def _method_result(
     task: PlannedTask, method: str, choice: Choice, seeds: list[int], traces: Mapping[str, Trace]
 ) -> MethodResult:
-    runs = [_seed_result(task, traces[task.trace_ids[method, seed]]) for seed in seeds]
+    runs = [_seed_result(task, method, seed, traces) for seed in seeds]
     scores = [run.score for run in runs]
     seconds = [run.seconds for run in runs if run.status == "ok"]
     return MethodResult(
@@ -200,7 +202,11 @@ def _method_result(
     )
 
 
-def _seed_result(task: PlannedTask, trace: Trace) -> SeedResult:
+def _seed_result(
+    task: PlannedTask, method: str, seed: int, traces: Mapping[str, Trace]
+) -> SeedResult:
+    trace = traces[task.trace_ids[method, seed]]
+    lost = [seconds_of(traces[key], task.rows) for key in task.given_up.get((method, seed), ())]
     return SeedResult(
         seed=trace.seed,
         trace_id=trace.trace_id,
@@ -208,6 +214,6 @@ def _seed_result(task: PlannedTask, trace: Trace) -> SeedResult:
         reason=trace.reason,
         score=score_of(trace, task.guess_score),
         score_halves=halves_of(trace, task.guess_score),
-        seconds=seconds_of(trace, task.rows),
+        seconds=seconds_of(trace, task.rows) + float(np.nansum(lost)),
         peak_memory_mib=trace.costs.peak_memory_mib,
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+RACERS = 3
+"""Recipes that start where nobody says how many."""
+
 LEAD_POINTS = 2.0
 """Lead on validation that it takes to be preferred to the recipe that was expected to be best:
 about the standard error of a score on 400 rows."""

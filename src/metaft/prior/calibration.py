@@ -22,6 +22,7 @@ WEIGHTS = (0.25, 0.5, 0.75, 1.0)
 INTERVAL_LEVEL = 0.9
 
 _NEAR_LEVEL = 0.9  # quantile of the distances that leave-one-out has seen
+_CERTAIN_POINTS = 5.0  # scores nearer to 0 or 100 are known as well as these
 _STANDARD_ERRORS = 2.0  # by which a weight must predict better; less is often luck
 
 
@@ -33,13 +34,17 @@ class Calibration:
         weight: Of the surrogate near the training tasks, in [0, 1].
         near: Up to this distance to the nearest training task the weight is whole.
         far: From this distance on it is 0; in between it falls in a straight line.
-        half_width: Of the 90 % interval of a score, in points; infinite below 9 tasks.
+        relative_width: Half the 90 % interval of a score, over the usual error of scores as
+            high as it (`usual_error`); infinite below 9 tasks.
+        relative_width_elsewhere: The same for a backbone or a size that was never recorded;
+            NaN where only one of each was, so that nobody knows.
     """
 
     weight: float
     near: float
     far: float
-    half_width: float
+    relative_width: float
+    relative_width_elsewhere: float = math.nan
 
     def weight_at(self, distance: float) -> float:
         """Return the weight of the surrogate for a task at some distance."""
@@ -48,6 +53,18 @@ class Calibration:
         if distance >= self.far:
             return 0.0
         return self.weight * (self.far - distance) / (self.far - self.near)
+
+    def half_width_at(self, points: float, *, is_elsewhere: bool = False) -> float:
+        """Return half the width of the 90 % interval around an expected score, in points.
+
+        Args:
+            points: The expected score.
+            is_elsewhere: Whether its backbone or its size was never recorded.
+        """
+        width = self.relative_width
+        if is_elsewhere and not math.isnan(self.relative_width_elsewhere):
+            width = max(width, self.relative_width_elsewhere)
+        return width * usual_error(points)
 
 
 def calibrate(
@@ -70,16 +87,29 @@ def calibrate(
         No trust and no interval where there is no block.
     """
     if not outlooks:
-        return Calibration(weight=0.0, near=0.0, far=0.0, half_width=math.inf)
+        return Calibration(weight=0.0, near=0.0, far=0.0, relative_width=math.inf)
     near = float(np.quantile([outlook.distance for outlook in outlooks], _NEAR_LEVEL))
     weight = min(most_weight, _choose_weight(table, outlooks))
     calibration = Calibration(weight, near, 2.0 * near, math.inf)
     errors = [
-        _error_of_choice(table, row, outlook, calibration.weight_at(outlook.distance))
+        relative_error(table, row, outlook, calibration.weight_at(outlook.distance))
         for row, outlook in enumerate(outlooks)
     ]
-    half_width = conformal_half_width(np.abs(errors), tasks_of(table))
-    return Calibration(weight, near, 2.0 * near, half_width)
+    relative_width = conformal_half_width(np.array(errors), tasks_of(table))
+    return Calibration(weight, near, 2.0 * near, relative_width)
+
+
+def usual_error(points: float) -> float:
+    """Return the error that scores as high as one usually have, but for a constant factor.
+
+    It is the deviation of a share: 95 points are known better than 50. Without it the width
+    that the hardest tasks need would be that of every interval.
+
+    Args:
+        points: Expected score, 100 is perfect.
+    """
+    kept = min(100.0 - _CERTAIN_POINTS, max(_CERTAIN_POINTS, points))
+    return math.sqrt(kept * (100.0 - kept))
 
 
 def conformal_half_width(errors: np.ndarray, tasks: Sequence[str]) -> float:
@@ -115,6 +145,13 @@ def recorded_choice(table: TraceTable, row: int, outlook: Outlook, weight: float
     return rank_cells(outlook, table.space, weight=weight, goal="score", allowed=allowed)[0]
 
 
+def relative_error(table: TraceTable, row: int, outlook: Outlook, weight: float) -> float:
+    """Return how far off the chosen recipe's score was, over its usual error."""
+    chosen = recorded_choice(table, row, outlook, weight)
+    expected = float(outlook.scores(weight)[chosen])
+    return abs(float(table.test[row, chosen]) - expected) / usual_error(expected)
+
+
 def per_task(values: Sequence[float] | np.ndarray, tasks: Sequence[str]) -> np.ndarray:
     """Average the values of blocks over each task's blocks, tasks in order of their names."""
     known = np.asarray(values, dtype=np.float64)
@@ -146,8 +183,3 @@ def _errors(table: TraceTable, outlooks: Sequence[Outlook], weight: float) -> np
         expected = outlook.kept_effects(weight)[known]
         errors.append(float(np.var(truth - expected)))
     return per_task(errors, tasks_of(table))
-
-
-def _error_of_choice(table: TraceTable, row: int, outlook: Outlook, weight: float) -> float:
-    chosen = recorded_choice(table, row, outlook, weight)
-    return float(table.test[row, chosen] - outlook.scores(weight)[chosen])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metaft.prior.described import describe_blocks
-from metaft.prior.fit import is_shipped
+from metaft.prior.fit import find_tunings, is_shipped
 from metaft.prior.fitted import read_described
 from metaft.prior.leaving_out import OnFit, calibrate_all
 from metaft.prior.manifest import finite
@@ -63,8 +63,13 @@ def check_prior(prior: Prior, *, on_fit: OnFit | None = None) -> Checked:
     rows = describe_blocks(table.blocks, read_described(prior.folder))
     plain_rows = [row.without_trial() for row in rows]
     figures, left_out = validate(table, plain_rows, manifest.relatives, on_fit=on_fit)
-    calibration = calibrate_all(table, left_out)
-    figured = {"calibration": dataclasses.asdict(calibration), "validation": figures}
+    elsewhere = figures["transfer"]["relative_width"]
+    calibration = calibrate_all(table, left_out, width_elsewhere=elsewhere)
+    figured = {
+        "calibration": dataclasses.asdict(calibration),
+        "tunings": find_tunings(table, plain_rows),
+        "validation": figures,
+    }
     if manifest.is_probed:
         figured["probe"] = judge_probe(table, rows, manifest.relatives, on_fit=on_fit)
     found = finite(figured)

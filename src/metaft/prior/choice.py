@@ -59,10 +59,11 @@ def rank_cells(
 ) -> list[int]:
     """Rank the cells for a goal; each family of recipes occurs once, at its best budget.
 
-    Goal `score`: the highest expected score less the price of failing, at the earliest epoch
-    that is within 0.2 points of it. Goal `cost`: the cheapest that is expected to be no worse
-    than `plain`, within 0.2 points; the answer for `score` always counts as such. Both hold
-    even if the cell is overrated by one standard error, since the cheapest of many is.
+    Goal `score`: the highest expected score, at the worst learning rate nearby, less the price
+    of failing; at the earliest epoch that is within 0.2 points of it. Goal `cost`: the cheapest
+    whose worth in that sense is no less than what `plain` is expected to score, within 0.2
+    points; the answer for `score` always counts as such. Both hold even if the cell is
+    overrated by one standard error, since the cheapest of many is.
 
     Args:
         outlook: What is expected.
@@ -74,22 +75,23 @@ def rank_cells(
     Returns:
         Numbers of cells, best first.
     """
-    worth = outlook.effects(weight) - FAILURE_PRICE_POINTS * outlook.failure
+    worth = outlook.worth(weight) - FAILURE_PRICE_POINTS * outlook.failure
     order = [
         _shortened(cell, worth, outlook.doubts(cell, weight), space, allowed)
         for cell in one_per_family(np.where(allowed, worth, -np.inf), space)
     ]
     if goal == "score":
         return order
+    plain = (outlook.effects(weight) - FAILURE_PRICE_POINTS * outlook.failure)[space.plain]
     doubts = outlook.doubts(space.plain, weight)
-    no_worse = allowed & _is_as_good_as(space.plain, worth, doubts)
+    no_worse = allowed & _is_as_good_as(float(plain), worth, doubts)
     no_worse[order[0]] = True
     return one_per_family(np.where(no_worse, -outlook.run_seconds, -np.inf), space)
 
 
-def _is_as_good_as(cell: int, worth: np.ndarray, doubts: np.ndarray) -> np.ndarray:
-    """Return which cells `(cells,)` are as good as one of them, beyond one standard error."""
-    as_good: np.ndarray = worth - worth[cell] >= doubts - INDIFFERENCE_POINTS
+def _is_as_good_as(points: float, worth: np.ndarray, doubts: np.ndarray) -> np.ndarray:
+    """Return which cells `(cells,)` are as good as that, beyond one standard error."""
+    as_good: np.ndarray = worth - points >= doubts - INDIFFERENCE_POINTS
     return as_good
 
 
@@ -107,5 +109,5 @@ def _shortened(
 ) -> int:
     """Return the earliest budget of the cell's curve that is as good."""
     same_curve = space.families == space.families[cell]
-    candidates = np.flatnonzero(allowed & same_curve & _is_as_good_as(cell, worth, doubts))
+    candidates = np.flatnonzero(allowed & same_curve & _is_as_good_as(worth[cell], worth, doubts))
     return int(candidates[np.argmin(space.epochs[candidates])])

@@ -32,6 +32,15 @@ MEASURES = {"points": TIE_POINTS, "normalised_regret_saved": TIE_POINTS / FLOOR_
 """What is tested, the candidate being better above 0 -> differences up to which are ties."""
 
 _FEWEST_RANKED = 3
+_RIVALS_OF_RACE = (
+    "learned",
+    "plain",
+    "best-average",
+    "best-average-of-all",
+    "race-3",
+    "random-8",
+    "tpe-8",
+)
 
 
 def compare_methods(judged: Judged) -> dict[str, Any]:
@@ -42,6 +51,16 @@ def compare_methods(judged: Judged) -> dict[str, Any]:
         comparisons (Holm), and `no_worse`, the tests of non-inferiority in points.
     """
     pairs = [("learned", rival) for rival in (*ONE_RUN, *SEARCHES)] + [("learned-cost", "plain")]
+    return _compare_pairs(judged, pairs)
+
+
+def compare_race(judged: Judged) -> dict[str, Any]:
+    """Test what is gained by racing the best few suggestions for an epoch; as above."""
+    return _compare_pairs(judged, [("learned-race", rival) for rival in _RIVALS_OF_RACE])
+
+
+def _compare_pairs(judged: Judged, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Test pairs of methods as one family; those that were not judged are left out."""
     pairs = [pair for pair in pairs if {*pair} <= judged.figures.keys()]
     found: dict[str, Any] = {f"{ours} - {rival}": {} for ours, rival in pairs}
     for measure in MEASURES:

@@ -33,6 +33,7 @@ from metaft.prior.manifest import (
 from metaft.prior.prior import Prior
 from metaft.prior.probing import count_fits_of_check, judge_probe
 from metaft.prior.readme import render_readme
+from metaft.prior.scores import ScoreModel
 from metaft.prior.space import Space
 from metaft.prior.table import Block, TraceTable, tabulate
 from metaft.prior.validate import validate
@@ -145,7 +146,7 @@ def write_prior(
                 shutil.copy2(out / name, folder / name)
         rows = describe_blocks(table.blocks, described)
         is_probed = any(row.is_probed for row in rows)
-        fits = count_fits_of_check(table.tasks, relatives, is_probed=is_probed)
+        fits = count_fits_of_check(table, relatives, is_probed=is_probed)
         steps = _Steps(on_step, "leaving tasks out", fits)
         figures = _judge(table, rows, relatives, steps)
         facts = _facts_of(kept, table, relatives, targets)
@@ -163,6 +164,11 @@ def write_prior(
         manifest.write(folder)
         (folder / README).write_text(render_readme(Manifest.read(folder)), encoding="utf-8")
     return Prior.load(out)
+
+
+def find_tunings(table: TraceTable, rows: Sequence[Described]) -> dict[str, Any]:
+    """Find what tasks share of their profiles, over all of them."""
+    return dataclasses.asdict(ScoreModel.fit(table, rows).tunings)
 
 
 def is_shipped(folder: Path) -> bool:
@@ -233,8 +239,13 @@ def _judge(
 ) -> dict[str, Any]:
     plain_rows = [row.without_trial() for row in rows]
     figures, left_out = validate(table, plain_rows, relatives, on_fit=steps.advance)
-    calibration = calibrate_all(table, left_out)
-    judged = {"calibration": dataclasses.asdict(calibration), "validation": figures}
+    elsewhere = figures["transfer"]["relative_width"]
+    calibration = calibrate_all(table, left_out, width_elsewhere=elsewhere)
+    judged = {
+        "calibration": dataclasses.asdict(calibration),
+        "tunings": find_tunings(table, plain_rows),
+        "validation": figures,
+    }
     if any(row.is_probed for row in rows):
         judged["probe"] = judge_probe(table, rows, relatives, on_fit=steps.advance)
     return judged

@@ -14,7 +14,9 @@ from metaft.files import user_cache_folder, written_beside
 from metaft.prior.described import Described, describe_blocks, described_from_frame
 from metaft.prior.manifest import FEATURES_FILE
 from metaft.prior.outlook import OutcomeModels
+from metaft.prior.scores import Tunings
 from metaft.prior.table import tabulate
+from metaft.recipes import FIELDS
 
 if TYPE_CHECKING:
     from metaft.prior.prior import Prior
@@ -76,10 +78,10 @@ def read_described(folder: Path) -> list[Described]:
 
 
 def _key_of(prior: Prior) -> str:
-    """Hash what the fit depends on: files, code, and the library that grows the trees."""
+    """Hash what the fit depends on: files, code, the fields of a recipe, and the libraries."""
     from importlib.metadata import version
 
-    facts: list[Any] = [_code_hash(), version("scikit-learn"), version("numpy")]
+    facts: list[Any] = [_code_hash(), FIELDS, version("scikit-learn"), version("numpy")]
     facts += [sorted(prior.manifest["files"].items()), list(prior.manifest["features"])]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
@@ -97,9 +99,10 @@ def _fit(prior: Prior, key: str) -> FittedPrior:
     table = tabulate(prior.read_traces())
     rows = describe_blocks(table.blocks, described)
     probed = any(row.is_probed for row in rows)
+    tunings = Tunings.from_mapping(prior.manifest["tunings"])  # to find them takes a second
     return FittedPrior(
         key,
-        OutcomeModels.fit(table, [row.without_trial() for row in rows]),
+        OutcomeModels.fit(table, [row.without_trial() for row in rows], tunings),
         OutcomeModels.fit(table, rows) if probed else None,
         tuple(described),
     )

@@ -7,7 +7,9 @@ nothing is fitted once per task and tuning step.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,11 +50,12 @@ class LeftOut:
 
 @dataclass(frozen=True, eq=False)
 class _World:
-    """All blocks, and who is related to whom."""
+    """All blocks, who is related to whom, and which blocks nothing is learned from."""
 
     table: TraceTable
     rows: Sequence[Described]
     relatives: Mapping[str, frozenset[str]]
+    hidden: frozenset[int] = frozenset()
 
     def fit_without(self, tasks: Iterable[str], tunings: Tunings = UNTUNED) -> OutcomeModels | None:
         """Fit without some tasks and their relatives; None where nothing is left."""
@@ -62,9 +65,10 @@ class _World:
         return OutcomeModels.fit(self.table.take(kept), [self.rows[at] for at in kept], tunings)
 
     def blocks_without(self, tasks: Iterable[str]) -> list[int]:
-        """Return the blocks of all tasks but some and their relatives."""
+        """Return the blocks of all tasks but some and their relatives, and none that is hidden."""
         gone = with_relatives(tasks, self.relatives)
-        return [at for at, block in enumerate(self.table.blocks) if block.task not in gone]
+        blocks = enumerate(self.table.blocks)
+        return [at for at, block in blocks if block.task not in gone and at not in self.hidden]
 
     def blocks_of(self, tasks: Iterable[str]) -> list[int]:
         """Return the blocks of some tasks."""
@@ -106,7 +110,55 @@ def leave_each_out(
     return sorted(found, key=lambda left: left.row)
 
 
-def calibrate_all(table: TraceTable, left_out: Sequence[LeftOut]) -> Calibration:
+def leave_out_hidden(
+    table: TraceTable,
+    rows: Sequence[Described],
+    relatives: Mapping[str, frozenset[str]],
+    left_out: Sequence[LeftOut],
+    hidden: Iterable[int],
+    *,
+    on_fit: OnFit | None = None,
+) -> list[LeftOut]:
+    """Look at blocks by models that have seen neither their tasks nor any block like them.
+
+    Args:
+        table: All blocks.
+        rows: Their descriptions, in the same order.
+        relatives: Task -> its relatives.
+        left_out: From `leave_each_out`; the trust in the models is taken from there.
+        hidden: Numbers of the blocks that are asked about and never learned from.
+        on_fit: Called after every fit, `count_hidden_fits` times.
+
+    Returns:
+        One per hidden block; none of a task without which nothing would be left.
+    """
+    world = _World(table, rows, relatives, frozenset(hidden))
+    asked = {left.row: left for left in left_out if left.row in world.hidden}
+    groups = group_tasks(table.tasks, relatives)
+    tunings: dict[str, Tunings] = {}
+    looks = _look_at_all([(world, group, UNTUNED) for group in groups], on_fit)
+    for group, look in zip(groups, looks, strict=True):
+        if look:
+            tunings |= dict.fromkeys(group, look.tunings)
+    tasks = sorted({table.blocks[at].task for at in asked} & tunings.keys())
+    calls = [(world, (task,), tunings[task]) for task in tasks]
+    found = []
+    for task, look in zip(tasks, _look_at_all(calls, on_fit), strict=True):
+        averages = Averages.of(table.take(world.blocks_without([task])))
+        for at, outlook in (look.outlooks if look else {}).items():
+            if at in asked:
+                found.append(LeftOut(at, averages, outlook, asked[at].calibration))
+    return sorted(found, key=lambda left: left.row)
+
+
+def count_hidden_fits(tasks: Sequence[str], relatives: Mapping[str, frozenset[str]]) -> int:
+    """Return how many fits `leave_out_hidden` makes at most."""
+    return len(group_tasks(tasks, relatives)) + len(tasks)
+
+
+def calibrate_all(
+    table: TraceTable, left_out: Sequence[LeftOut], *, width_elsewhere: float = math.nan
+) -> Calibration:
     """Learn how far to trust models of all tasks.
 
     The weight is at most the median of those that were chosen inside the folds: one that
@@ -116,14 +168,16 @@ def calibrate_all(table: TraceTable, left_out: Sequence[LeftOut]) -> Calibration
     Args:
         table: All blocks.
         left_out: From `leave_each_out`.
+        width_elsewhere: `Calibration.relative_width_elsewhere`, from hiding backbones and sizes.
     """
     seen = table.take([left.row for left in left_out])
     weights = [left.calibration.weight for left in left_out]
-    return calibrate(
+    calibration = calibrate(
         seen,
         [left.outlook for left in left_out],
         most_weight=float(np.median(weights)) if weights else 0.0,
     )
+    return dataclasses.replace(calibration, relative_width_elsewhere=width_elsewhere)
 
 
 def count_fits(tasks: Sequence[str], relatives: Mapping[str, frozenset[str]]) -> int:

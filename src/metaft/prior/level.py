@@ -1,7 +1,9 @@
 """LevelModel: at which level the scores of a task lie.
 
-A linear probe on the frozen states says most of it; learned is how much of the probe's error
-fine-tuning removes. That ratio varies little between tasks, so a handful of them suffice.
+A linear probe on the frozen states says most of it; learned is by how much fine-tuning goes
+beyond the probe, in log odds. That is a smooth function of very little (the probe's score, the
+classes, the rows of a class), so few tasks suffice, and more features only add noise
+(docs/prior.md).
 """
 
 from __future__ import annotations
@@ -12,76 +14,105 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metaft.features.extract import FEATURES
 from metaft.prior.described import Described
-from metaft.prior.ridge import Ridge
 
-LEVEL_FEATURES: tuple[str, ...] = (
-    "log2_train_rows",
-    "log2_classes",
-    "majority_share",
-    "is_regression",
-    "is_pair",
-    "backbone_log10_parameters",
-    "probe_words",
-    "probe_100",
-    "probe_best",
-    "probe_best_depth",
-    "probe_above_guess",
-    "probe_gain_by_rows",
-)
-"""What the remaining share of the probe's error is predicted from."""
+LEVEL_FEATURES: tuple[str, ...] = ("log2_classes", "log2_rows_per_class")
+"""What the gain depends on, beside the probe's own score."""
 
 _PROBE = "probe_best"
-_SMALLEST_ERROR_POINTS = 1.0  # below it ratios of errors are noise
-_COLUMNS = np.array([FEATURES.index(name) for name in LEVEL_FEATURES])
+_LENGTH_SCALE = 1.5  # in deviations of the coordinates, over which gains forget each other
+_NOISE_SHARE = 1.0  # variance of what a task has for itself, over that of the smooth part
+_CERTAIN = 0.03  # scores nearer to 0 or 1 count as this far from it: their log odds are noise
 
 
 @dataclass(frozen=True, eq=False)
 class LevelModel:
-    """Features -> score on the plateau.
+    """Features -> score on the plateau: a Gaussian process over the gain on the probe.
 
     Attributes:
-        usual_probe: Mean probe score of the training blocks, in points; for a task without.
-        log_remaining: Standardised `LEVEL_FEATURES` -> log of the share of the probe's error
-            that remains after fine-tuning.
+        usual_probe: Mean probe score of the training blocks, in [0, 1]; for a task without.
+        means, deviations: `(3,)` scale of the coordinates.
+        coordinates: `(blocks, 3)` of the training blocks, standardised.
+        usual_gain: Mean gain of the training blocks, in log odds.
+        pulls: `(blocks,)` how much each block's gain moves its neighbours'.
     """
 
     usual_probe: float
-    log_remaining: Ridge
+    means: np.ndarray
+    deviations: np.ndarray
+    coordinates: np.ndarray
+    usual_gain: float
+    pulls: np.ndarray
 
     @classmethod
-    def fit(
-        cls, rows: Sequence[Described], positions: np.ndarray, levels: np.ndarray
-    ) -> LevelModel:
+    def fit(cls, rows: Sequence[Described], levels: np.ndarray) -> LevelModel:
         """Fit to training blocks.
 
         Args:
             rows: Their descriptions.
-            positions: `(blocks, features)` standardised features.
             levels: `(blocks,)` mean score on the plateau, in points.
         """
-        known = [100.0 * p for row in rows if not math.isnan(p := _probe_of(row))]
-        usual_probe = float(np.mean(known)) if known else float(levels.mean())
-        errors = np.array([_error(_points(row, usual_probe)) for row in rows])
-        remaining = np.log([_error(level) for level in levels.tolist()]) - np.log(errors)
-        return cls(usual_probe, Ridge.fit(positions[:, _COLUMNS], remaining))
+        known = [probe for row in rows if not math.isnan(probe := _probe_of(row))]
+        usual_probe = float(np.mean(known)) if known else float(levels.mean()) / 100.0
+        probes = np.array([_log_odds(_probe_or(row, usual_probe)) for row in rows])
+        gains = np.array([_log_odds(level / 100.0) for level in levels.tolist()]) - probes
+        raw = np.array([_coordinates_of(row, usual_probe) for row in rows])
+        means, deviations = _scale_of(raw)
+        coordinates = _standardised(raw, means, deviations)
+        covariance = _closeness(coordinates, coordinates) + _NOISE_SHARE * np.eye(len(rows))
+        return cls(
+            usual_probe=usual_probe,
+            means=means,
+            deviations=deviations,
+            coordinates=coordinates,
+            usual_gain=float(gains.mean()),
+            pulls=np.linalg.solve(covariance, gains - gains.mean()),
+        )
 
-    def predict(self, row: Described, position: np.ndarray) -> float:
+    def predict(self, row: Described) -> float:
         """Return the expected score on the plateau, in points."""
-        remaining = math.exp(float(self.log_remaining.predict(position[_COLUMNS])))
-        return 100.0 - remaining * _error(_points(row, self.usual_probe))
+        raw = _coordinates_of(row, self.usual_probe)[None]
+        place = _standardised(raw, self.means, self.deviations)
+        gain = self.usual_gain + float((_closeness(place, self.coordinates) @ self.pulls)[0])
+        return 100.0 / (1.0 + math.exp(-_log_odds(_probe_or(row, self.usual_probe)) - gain))
 
 
-def _points(row: Described, usual_probe: float) -> float:
-    score = _probe_of(row)
-    return usual_probe if math.isnan(score) else 100.0 * score
+def _coordinates_of(row: Described, usual_probe: float) -> np.ndarray:
+    """Return `(3,)`: log odds of the probe, and the features; NaN where unknown."""
+    return np.array([_log_odds(_probe_or(row, usual_probe)), *row.vector(LEVEL_FEATURES)])
+
+
+def _scale_of(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and deviation of each coordinate; 0 and 1 of one that no block knows."""
+    known = np.isfinite(raw)
+    counts = np.maximum(known.sum(0), 1)
+    filled = np.where(known, raw, 0.0)
+    means = filled.sum(0) / counts
+    deviations = np.sqrt((np.where(known, raw - means, 0.0) ** 2).sum(0) / counts)
+    return means, np.where(deviations > 1e-9, deviations, 1.0)
+
+
+def _standardised(raw: np.ndarray, means: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+    return np.nan_to_num((raw - means) / deviations, nan=0.0)  # the unknown is usual
+
+
+def _closeness(here: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Return `(here, there)` in (0, 1]: how much of their gains two places share."""
+    squared = ((here[:, None] - there[None]) ** 2).sum(-1)
+    closeness: np.ndarray = np.exp(-0.5 * squared / _LENGTH_SCALE**2)
+    return closeness
 
 
 def _probe_of(row: Described) -> float:
     return row.values.get(_PROBE, math.nan)
 
 
-def _error(points: float) -> float:
-    """Return what is missing to a perfect score, in points."""
-    return max(_SMALLEST_ERROR_POINTS, 100.0 - points)
+def _probe_or(row: Described, usual_probe: float) -> float:
+    probe = _probe_of(row)
+    return usual_probe if math.isnan(probe) else probe
+
+
+def _log_odds(score: float) -> float:
+    """Return the log odds of a score in [0, 1], which is never quite certain."""
+    kept = min(1.0 - _CERTAIN, max(_CERTAIN, score))
+    return math.log(kept / (1.0 - kept))

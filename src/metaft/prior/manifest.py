@@ -15,7 +15,7 @@ from metaft.features.trial import TRIAL_FEATURES
 if TYPE_CHECKING:
     from metaft.prior.calibration import Calibration
 
-PRIOR_SCHEMA = 1
+PRIOR_SCHEMA = 2
 """Counts up when a field changes its meaning; a prior of a newer schema is refused."""
 
 MANIFEST, TRACES, FEATURES_FILE = "prior.json", "traces.parquet", "features.parquet"
@@ -38,6 +38,7 @@ _TYPES: dict[str, type] = {
     "machine": dict,
     "files": dict,
     "calibration": dict,
+    "tunings": dict,
     "validation": dict,
 }
 _FILES = (TRACES, FEATURES_FILE)
@@ -134,12 +135,13 @@ class Manifest:
     def _read_calibration(stored: Mapping[str, Any]) -> Calibration:
         from metaft.prior.calibration import Calibration
 
-        half_width = stored["half_width"]
+        width, elsewhere = stored["relative_width"], stored["relative_width_elsewhere"]
         return Calibration(
             weight=stored["weight"],
             near=stored["near"],
             far=stored["far"],
-            half_width=math.inf if half_width is None else half_width,
+            relative_width=math.inf if width is None else width,
+            relative_width_elsewhere=math.nan if elsewhere is None else elsewhere,
         )
 
 
@@ -162,6 +164,12 @@ def _check(values: Any, path: Path) -> None:
             f"{path} has schema {values['schema']}; this version of metaft reads up to "
             f"{PRIOR_SCHEMA}",
             "Update metaft, or name another prior",
+        )
+    if values["schema"] < PRIOR_SCHEMA:
+        raise PriorError(
+            f"{path} has schema {values['schema']}; this version of metaft reads {PRIOR_SCHEMA}: "
+            "its traces and features are still good, its calibration means something else",
+            _FIT_AGAIN,
         )
     for name, kind in _TYPES.items():
         if not isinstance(values.get(name), kind):

@@ -65,6 +65,15 @@ class Outlook:
         effects = self.effects(weight)
         return self.level + effects - effects[self.plateau].mean()
 
+    def worth(self, weight: float) -> np.ndarray:
+        """Return what a choice goes by `(cells,)`, in points.
+
+        It is the effect at the worst learning rate within a quarter decade: a plateau is
+        preferred to a peak, since where the best rate lies is known no better than that.
+        """
+        at_stake = weight * self.surrogate.at_stake + (1.0 - weight) * self.pooled.at_stake
+        return self.effects(weight) - at_stake
+
     def doubts(self, cell: int, weight: float) -> np.ndarray:
         """Return the standard error `(cells,)` of each cell's mean lead over one of them."""
         spread = (self.surrogate if weight > 0.0 else self.pooled).spread

@@ -43,8 +43,8 @@ def judge_probe(
 
 
 def count_fits_of_check(
-    tasks: Sequence[str], relatives: Mapping[str, frozenset[str]], *, is_probed: bool
+    table: TraceTable, relatives: Mapping[str, frozenset[str]], *, is_probed: bool
 ) -> int:
     """Return how many fits it takes to judge a prior, and its probe where it has one."""
-    fits = count_validation_fits(tasks, relatives)
-    return fits + count_fits(tasks, relatives) if is_probed else fits
+    fits = count_validation_fits(table, relatives)
+    return fits + count_fits(table.tasks, relatives) if is_probed else fits

@@ -117,12 +117,15 @@ class ProfileProcess:
         excess = np.array([kept_points(scores) - scores for scores in table.test])
         return cls(basis, scalings, places, tuning, system, excess, precision)
 
-    def predict(self, row: Described, functions: np.ndarray) -> Profile:
+    def predict(
+        self, row: Described, functions: np.ndarray, nearby: Sequence[np.ndarray] = ()
+    ) -> Profile:
         """Say what is expected of a block.
 
         Args:
             row: The block that is asked about.
             functions: `(cells, rank)` its recipes in the basis.
+            nearby: The same for recipes that are a little off, each time all of them.
         """
         nearness = Nearness.between(Places.of([row], self.scalings), self.places)
         of_blocks = nearness.covariance(self.tuning)[0]
@@ -132,10 +135,13 @@ class ProfileProcess:
         # The own part of a task is no doubt about what tasks like it share, so it is left out.
         of_mean = self.tuning.shared * np.eye(functions.shape[1]) - known @ pull
         centred = functions - functions.mean(0)
+        combination = known @ self.system.targets
+        lost = [(functions - off) @ combination for off in nearby]
         return Profile(
-            effects=centred @ (known @ self.system.targets),
+            effects=centred @ combination,
             excess=_weighted_mean(self.excess, of_blocks),
             spread=centred @ _root(of_mean),
+            at_stake=np.max([np.zeros(len(functions)), *lost], axis=0),
         )
 
 
@@ -149,11 +155,13 @@ class Profile:
         excess: `(cells,)` points expected to be lost beyond that.
         spread: `(cells, rank)` whose inner products are the covariance of what is not known of
             the effects that tasks like this one have on average, in squared points.
+        at_stake: `(cells,)` points that are lost at most by what is a little off.
     """
 
     effects: np.ndarray
     excess: np.ndarray
     spread: np.ndarray
+    at_stake: np.ndarray
 
 
 def kept_points(scores: np.ndarray) -> np.ndarray:

@@ -11,16 +11,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metaft.finetuning.lead import winner_of
+from metaft.finetuning.lead import RACERS, winner_of
 from metaft.prior.choice import one_per_family, rank_cells
 from metaft.prior.chosen import Chooser, Chosen
 from metaft.prior.leaving_out import LeftOut
 from metaft.prior.searches import find_portfolio
 from metaft.prior.space import Space
 from metaft.prior.table import TraceTable
-
-RACERS = 3
-"""Recipes that start."""
 
 
 def race(table: TraceTable, row: int, ranked: Sequence[int], *, racers: int = RACERS) -> Chosen:

@@ -10,8 +10,10 @@ at which level the scores of a task lie.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,8 +25,10 @@ from metaft.prior.profiles import Profile, ProfileProcess
 from metaft.prior.scaling import Scaling
 from metaft.prior.space import Space
 from metaft.prior.table import TraceTable
+from metaft.recipes import Recipe
 
 _PLATEAU_CELLS = 10
+_RATE_OFF_DECADES = (-0.25, -0.125, 0.125, 0.25)  # of the learning rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,11 @@ class Tunings:
 
     surrogate: Tuning | None = None
     pooled: Tuning | None = None
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Tunings:
+        """Read what `dataclasses.asdict` made of tunings that were found."""
+        return cls(Tuning(**values["surrogate"]), Tuning(**values["pooled"]))
 
 
 UNTUNED = Tunings()
@@ -91,7 +100,7 @@ class ScoreModel:
             process=ProfileProcess.fit(table, rows, tunings.surrogate),
             pooling=ProfileProcess.fit(table, rows, tunings.pooled, groups={}),
             plateau=plateau,
-            level=LevelModel.fit(rows, positions, levels),
+            level=LevelModel.fit(rows, levels),
         )
 
     def average(self, row: Described) -> np.ndarray:
@@ -108,11 +117,11 @@ class ScoreModel:
 
     def surrogate(self, row: Described) -> Profile:
         """Return what is expected of the cells, given the task's features."""
-        return self.process.predict(row, self._functions(row))
+        return self.process.predict(row, self._functions(row), self._off_functions(row))
 
     def pooled(self, row: Described) -> Profile:
         """Return what is expected of the cells on a task that is not known."""
-        return self.pooling.predict(row, self._functions(row))
+        return self.pooling.predict(row, self._functions(row), self._off_functions(row))
 
     @property
     def tunings(self) -> Tunings:
@@ -121,7 +130,7 @@ class ScoreModel:
 
     def score_level(self, row: Described) -> float:
         """Return the expected score on the plateau, in points."""
-        return self.level.predict(row, self.scaling.apply(row))
+        return self.level.predict(row)
 
     def distances(self, row: Described) -> dict[str, float]:
         """Return training task -> root mean squared difference of standardised features."""
@@ -134,6 +143,22 @@ class ScoreModel:
 
     def _functions(self, row: Described) -> np.ndarray:
         return self.process.basis.expand(self.space.cells, row.train_rows)
+
+    def _off_functions(self, row: Described) -> list[np.ndarray]:
+        """Return the functions of all cells with learning rates that are a little off."""
+        return [
+            self.process.basis.expand(_off(self.space.cells, decades), row.train_rows)
+            for decades in _RATE_OFF_DECADES
+        ]
+
+
+def _off(cells: Sequence[Recipe], decades: float) -> list[Recipe]:
+    highest = 1.0  # that a recipe may have
+    rates = [min(highest, cell.learning_rate * 10.0**decades) for cell in cells]
+    return [
+        dataclasses.replace(cell, learning_rate=rate)
+        for cell, rate in zip(cells, rates, strict=True)
+    ]
 
 
 def _plateau_of(effects: np.ndarray) -> np.ndarray:

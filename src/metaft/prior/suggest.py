@@ -55,10 +55,14 @@ def suggest(
     _check_costs_known(outlook, goal, limits)
     allowed = limits.allow(outlook)
     order = rank_cells(outlook, models.space, weight=weight, goal=goal, allowed=allowed)
-    ranked = [
-        RankedRecipe(models.space.cells[cell], _predict(outlook, weight, calibration, cell, row))
-        for cell in order[:top]
-    ]
+    is_elsewhere = bool(_never_recorded(prior.manifest, row))
+
+    def predict(cell: int) -> Prediction:
+        points = float(outlook.scores(weight)[cell])
+        half_width = calibration.half_width_at(points, is_elsewhere=is_elsewhere)
+        return _predict(outlook, cell, points, half_width, row)
+
+    ranked = [RankedRecipe(models.space.cells[cell], predict(cell)) for cell in order[:top]]
     fallbacks = [*notes, *_fallbacks(prior.manifest, row, outlook, calibration)]
     nearest = list(outlook.distances.items())[:NEAREST_TASKS]
     return Suggestion(
@@ -95,11 +99,10 @@ def _check_costs_known(outlook: Outlook, goal: Goal, limits: Limits) -> None:
 
 
 def _predict(
-    outlook: Outlook, weight: float, calibration: Calibration, cell: int, row: Described
+    outlook: Outlook, cell: int, points: float, half_width: float, row: Described
 ) -> Prediction:
     lowest = -100.0 if row.kind == "regression" else 0.0  # a correlation may be negative
-    points = float(outlook.scores(weight)[cell])
-    bounds = (points, points - calibration.half_width, points + calibration.half_width)
+    bounds = (points, points - half_width, points + half_width)
     score, low, high = (float(np.clip(value, lowest, 100.0)) / 100.0 for value in bounds)
     return Prediction(
         metric=row.metric,
@@ -116,8 +119,11 @@ def _fallbacks(
     manifest: Manifest, row: Described, outlook: Outlook, calibration: Calibration
 ) -> list[str]:
     """Say what the prior had to do without."""
-    said = [*_unlike_recorded(manifest, row), *_untrusted(outlook, calibration)]
-    if math.isinf(calibration.half_width):
+    elsewhere = _never_recorded(manifest, row)
+    said = [*elsewhere, *_kind_unknown(manifest, row), *_untrusted(outlook, calibration)]
+    if elsewhere and math.isnan(calibration.relative_width_elsewhere):
+        said.append("how sure the predictions are there was not measured")
+    if math.isinf(calibration.relative_width):
         said.append(
             f"{len(manifest['tasks'])} training tasks are too few for a 90 % interval, so it is "
             "the whole range"
@@ -128,8 +134,8 @@ def _fallbacks(
     return said
 
 
-def _unlike_recorded(manifest: Manifest, row: Described) -> list[str]:
-    """Say in what the asked run differs from every recorded one."""
+def _never_recorded(manifest: Manifest, row: Described) -> list[str]:
+    """Say whether the backbone or the size of the asked run was never recorded."""
     said = []
     if row.backbone not in manifest.backbones:
         said.append(
@@ -142,12 +148,14 @@ def _unlike_recorded(manifest: Manifest, row: Described) -> list[str]:
         said.append(
             f"asked for {row.train_rows:,} training rows, the nearest recorded are {nearest:,}"
         )
-    if row.kind not in manifest.kinds:
-        said.append(
-            f"no training task is of the kind {row.kind}; recorded are "
-            f"{', '.join(sorted(manifest.kinds))}"
-        )
     return said
+
+
+def _kind_unknown(manifest: Manifest, row: Described) -> list[str]:
+    if row.kind in manifest.kinds:
+        return []
+    kinds = ", ".join(sorted(manifest.kinds))
+    return [f"no training task is of the kind {row.kind}; recorded are {kinds}"]
 
 
 def _untrusted(outlook: Outlook, calibration: Calibration) -> list[str]:

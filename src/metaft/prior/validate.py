@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from metaft.prior.calibration import per_task, recorded_choice
-from metaft.prior.comparisons import compare_methods, compare_slices, rank_methods
+from metaft.prior.comparisons import compare_methods, compare_race, compare_slices, rank_methods
 from metaft.prior.described import Described
 from metaft.prior.goals import judge_goals
 from metaft.prior.judging import Judged, judge_methods, mean_of_known
 from metaft.prior.leaving_out import LeftOut, OnFit, count_fits, leave_each_out
 from metaft.prior.rivals import METHODS
 from metaft.prior.table import Block, TraceTable
+from metaft.prior.transfer import count_transfer_fits, judge_transfer
 from metaft.significance import paired_t_test
 
 CONTROLS = 3
@@ -57,8 +58,10 @@ def validate(
         "blocks": len(left_out),
         "methods": judged.means(),
         "comparisons": compare_methods(judged),
+        "race": compare_race(judged),
         "ranks": rank_methods(judged),
         "slices": _judge_slices(table, left_out, judged),
+        "transfer": judge_transfer(table, rows, relatives, left_out, on_fit=on_fit),
         "control": _control(table, rows, relatives, on_fit),
         "interval": _check_intervals(table, left_out),
         "training_seconds": _check_costs(table.train_seconds, left_out, "training_seconds"),
@@ -69,9 +72,10 @@ def validate(
     return figures, left_out
 
 
-def count_validation_fits(tasks: Sequence[str], relatives: Mapping[str, frozenset[str]]) -> int:
+def count_validation_fits(table: TraceTable, relatives: Mapping[str, frozenset[str]]) -> int:
     """Return how many fits `validate` makes at most, for a progress bar."""
-    return (1 + CONTROLS) * count_fits(tasks, relatives)
+    whole = (1 + CONTROLS) * count_fits(table.tasks, relatives)
+    return whole + count_transfer_fits(table, relatives)
 
 
 def _judge_slices(
@@ -160,9 +164,10 @@ def _check_intervals(table: TraceTable, left_out: Sequence[LeftOut]) -> dict[str
     for left in left_out:
         weight = left.calibration.weight_at(left.outlook.distance)
         cell = recorded_choice(table, left.row, left.outlook, weight)
-        error = abs(float(table.test[left.row, cell] - left.outlook.scores(weight)[cell]))
-        covered.append(error <= left.calibration.half_width)
-        widths.append(left.calibration.half_width)
+        expected = float(left.outlook.scores(weight)[cell])
+        error = abs(float(table.test[left.row, cell]) - expected)
+        widths.append(left.calibration.half_width_at(expected))
+        covered.append(error <= widths[-1])
         errors.append(error)
     tasks = [table.blocks[left.row].task for left in left_out]
     return {

@@ -34,11 +34,14 @@ def worth_tables(validation: Mapping[str, Any]) -> list[Table]:
     """Return the tables that have rows: methods, tests, slices, goals."""
     stored = validation["goals"]
     goals = [Goal(**{**goal, "measured": _nan(goal["measured"])}) for goal in stored]
+    compared = validation["comparisons"]
     tables = [
         methods_table(validation),
-        _tests_table("points", "Points that learned gains on its rivals", validation),
-        _tests_table("normalised_regret_saved", "Normalised regret that learned saves", validation),
+        _tests_table("points", "Points that learned gains on its rivals", compared),
+        _tests_table("normalised_regret_saved", "Normalised regret that learned saves", compared),
+        _tests_table("points", "Points that learned-race gains", validation["race"], "race"),
         _slices_table(validation),
+        _transfer_table(validation["transfer"]),
         _goals_table([goal for goal in goals if goal.scope == WHOLE]),
         _slice_goals_table([goal for goal in goals if goal.scope != WHOLE]),
     ]
@@ -74,6 +77,7 @@ def worth_notes(validation: Mapping[str, Any]) -> list[str]:
         *_ranks_note(validation["ranks"]),
         _control_note(validation),
         _forecast_note(validation),
+        *_elsewhere_note(validation["transfer"]),
     ]
 
 
@@ -112,18 +116,32 @@ def _forecast_note(validation: Mapping[str, Any]) -> str:
     )
 
 
-def _tests_table(measure: str, title: str, validation: Mapping[str, Any]) -> Table:
+def _elsewhere_note(transfer: Mapping[str, Any]) -> Iterator[str]:
+    if transfer["hidden"]:
+        yield (
+            "For a size or backbone that was never recorded the interval is as wide as 90 % of "
+            "the scores needed when these were hidden: half of it is "
+            f"{_number(transfer['relative_width'])} times the square root of the score times "
+            "what it lacks to 100."
+        )
+
+
+def _tests_table(
+    measure: str, title: str, compared: Mapping[str, Any], name: str | None = None
+) -> Table:
     """Lay the tests of a measure out; p-values are corrected for their number."""
-    compared = validation["comparisons"]
     rows = []
-    for name, both in compared.items():
+    for pair, both in compared.items():
         tested = _tested(both[measure])
         no_worse = ("yes" if both["no_worse"]["is_shown"] else "no",) if measure == "points" else ()
-        rows.append((name.removeprefix("learned - "), *tested, *no_worse))
+        rows.append(
+            (pair.removeprefix("learned - ").removeprefix("learned-race - "), *tested, *no_worse)
+        )
     columns = ["rival", "mean (95 %)", "shift", "t", "Wilcoxon", "d_z", "w/t/l"]
     if measure == "points":
         columns.append("no worse")
-    return Table(measure, f"{title} (p after Holm's correction)", tuple(columns), tuple(rows))
+    full = f"{title} (p after Holm's correction)"
+    return Table(name or measure, full, tuple(columns), tuple(rows))
 
 
 def _tested(figures: Mapping[str, Any]) -> tuple[str, ...]:
@@ -150,6 +168,23 @@ def _slices_table(validation: Mapping[str, Any]) -> Table:
     columns = ("backbone, rows", "tasks", "plain", "average", "learned")
     title = "Regret by backbone and size; points learned gains on the better average (larger p)"
     return Table("slices", title, (*columns, "gain (95 %)", "p", "d_z", "w/t/l"), tuple(rows))
+
+
+def _transfer_table(transfer: Mapping[str, Any]) -> Table:
+    """Lay out the regret where the asked backbone or size is hidden, and how sure is sure."""
+    methods = ("plain", "best-average-of-all", "learned", "random-8")
+    rows = [
+        (
+            part["asked"],
+            str(part["tasks"]),
+            *(_number(part["methods"].get(name, {}).get("regret")) for name in methods),
+            _share(part["coverage"]),
+        )
+        for part in transfer["hidden"]
+    ]
+    columns = ("asked for", "tasks", "plain", "average of all", "learned", "random-8", "coverage")
+    title = "Regret where no such size or backbone was recorded; coverage of the usual interval"
+    return Table("transfer", title, columns, tuple(rows))
 
 
 def _tested_briefly(figures: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,0 +1,118 @@
+"""Transfer: what a prior is worth where it is asked for a size or a backbone never recorded.
+
+All blocks of one backbone, or of about one size, are hidden; models of the others, and of other
+tasks, are asked about them. So a prior recorded at 512 rows is asked for 2,048, and one of
+MiniLM for GTE.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from metaft.prior.calibration import conformal_half_width, relative_error
+from metaft.prior.described import Described
+from metaft.prior.judging import judge_methods
+from metaft.prior.leaving_out import LeftOut, OnFit, count_hidden_fits, leave_out_hidden
+from metaft.prior.rivals import METHODS
+from metaft.prior.table import TraceTable
+
+FEWEST_TASKS = 5
+"""Of a backbone or size that is hidden; fewer tell nothing."""
+
+_METHODS = ("learned", "plain", "best-average-of-all", "random-8")
+
+
+@dataclass(frozen=True, eq=False)
+class Hidden:
+    """What is hidden from the models: one backbone, or one size.
+
+    Attributes:
+        asked: What it is called.
+        rows: Numbers of its blocks.
+    """
+
+    asked: str
+    rows: tuple[int, ...]
+
+
+def hidden_of(table: TraceTable) -> list[Hidden]:
+    """Return what can be hidden: each backbone and size of several that has enough tasks."""
+    return [*_hidden_by(table, _backbone_of), *_hidden_by(table, _size_of)]
+
+
+def judge_transfer(
+    table: TraceTable,
+    rows: Sequence[Described],
+    relatives: Mapping[str, frozenset[str]],
+    left_out: Sequence[LeftOut],
+    *,
+    on_fit: OnFit | None = None,
+) -> dict[str, Any]:
+    """Hide every backbone and size in turn.
+
+    Args:
+        table: All blocks.
+        rows: Their descriptions, in the same order.
+        relatives: Task -> its relatives.
+        left_out: From `leave_each_out`.
+        on_fit: Called after every fit, `count_transfer_fits` times at most.
+
+    Returns:
+        `hidden`, what each method is worth there, by what was hidden; and `relative_width`,
+        as of `Calibration`, that holds 90 % of the scores there; NaN where nothing could be
+        hidden.
+    """
+    figures, errors, tasks = [], [], []
+    for hidden in hidden_of(table):
+        seen = leave_out_hidden(table, rows, relatives, left_out, hidden.rows, on_fit=on_fit)
+        if not seen:
+            continue
+        own = [_relative_error(table, left) for left in seen]
+        errors += own
+        tasks += [table.blocks[left.row].task for left in seen]
+        judged = judge_methods(table, seen, {name: METHODS[name] for name in _METHODS})
+        widths = [left.calibration.relative_width for left in seen]
+        figures.append(
+            {
+                "asked": hidden.asked,
+                "tasks": len(set(judged.tasks)),
+                "methods": judged.means(),
+                "coverage": float(np.mean([e <= w for e, w in zip(own, widths, strict=True)])),
+            }
+        )
+    width = conformal_half_width(np.array(errors), tasks) if errors else math.nan
+    return {"hidden": figures, "relative_width": width}
+
+
+def count_transfer_fits(table: TraceTable, relatives: Mapping[str, frozenset[str]]) -> int:
+    """Return how many fits `judge_transfer` makes at most, for a progress bar."""
+    return len(hidden_of(table)) * count_hidden_fits(table.tasks, relatives)
+
+
+def _hidden_by(table: TraceTable, key: Callable[[Any], tuple[str, object]]) -> Iterator[Hidden]:
+    by_value: dict[tuple[str, object], list[int]] = {}
+    for at, block in enumerate(table.blocks):
+        by_value.setdefault(key(block), []).append(at)
+    for (name, _), rows in sorted(by_value.items(), key=lambda item: repr(item[0])):
+        tasks = {table.blocks[at].task for at in rows}
+        if len(by_value) > 1 and len(tasks) >= FEWEST_TASKS:
+            yield Hidden(name, tuple(rows))
+
+
+def _backbone_of(block: Any) -> tuple[str, object]:
+    return block.backbone.rpartition("/")[2], block.backbone
+
+
+def _size_of(block: Any) -> tuple[str, object]:
+    octave = round(math.log2(block.train_rows))
+    return f"about {2**octave:,} rows", octave
+
+
+def _relative_error(table: TraceTable, left: LeftOut) -> float:
+    weight = left.calibration.weight_at(left.outlook.distance)
+    return relative_error(table, left.row, left.outlook, weight)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from metaft.prior.described import describe_blocks
+from metaft.prior.leaving_out import leave_each_out, leave_out_hidden
+from metaft.prior.table import tabulate
+from metaft.prior.transfer import count_transfer_fits, hidden_of, judge_transfer
+
+
+@pytest.fixture(scope="module")
+def two_sizes(make_world):
+    """Return a world recorded at two sizes, and its tasks left out in turn."""
+    world = make_world(6, recipes=4, sizes=(128, 512))
+    table = tabulate(world.traces)
+    rows = describe_blocks(table.blocks, world.described)
+    return table, rows, world.relatives, leave_each_out(table, rows, world.relatives)
+
+
+def test_every_size_of_several_can_be_hidden(two_sizes) -> None:
+    table = two_sizes[0]
+    hidden = hidden_of(table)
+    assert [one.asked for one in hidden] == ["about 128 rows", "about 512 rows"]
+    for one, rows in zip(hidden, (128, 512), strict=True):
+        assert {table.blocks[at].train_rows for at in one.rows} == {rows}
+
+
+def test_a_backbone_of_several_can_be_hidden(two_sizes) -> None:
+    table = two_sizes[0]
+    blocks = [
+        dataclasses.replace(block, backbone=f"hub/{'small' if at % 2 else 'large'}", train_rows=512)
+        for at, block in enumerate(table.blocks)
+    ]
+    moved = dataclasses.replace(table, blocks=tuple(blocks))
+    assert [one.asked for one in hidden_of(moved)] == ["large", "small"]
+
+
+def test_one_of_each_cannot_be_hidden(two_sizes) -> None:
+    table, rows, relatives, _ = two_sizes
+    small = [at for at, block in enumerate(table.blocks) if block.train_rows == 128]
+    own = table.take(small)
+    assert hidden_of(own) == []
+    found = judge_transfer(own, [rows[at] for at in small], relatives, [])
+    assert found["hidden"] == []
+    assert math.isnan(found["relative_width"])
+
+
+def test_nothing_is_learned_from_hidden_blocks(two_sizes) -> None:
+    """Whatever the hidden blocks score, the models that are asked about them say the same."""
+    table, rows, relatives, left_out = two_sizes
+    hidden = hidden_of(table)[1].rows
+    other = table.test.copy()
+    other[list(hidden)] = np.random.default_rng(0).uniform(0, 100, other[list(hidden)].shape)
+    looks = [
+        leave_out_hidden(changed, rows, relatives, left_out, hidden)
+        for changed in (table, dataclasses.replace(table, test=other))
+    ]
+    assert [left.row for left in looks[0]] == sorted(hidden)
+    for one, same in zip(*looks, strict=True):
+        np.testing.assert_array_equal(one.outlook.surrogate.effects, same.outlook.surrogate.effects)
+        assert one.outlook.level == same.outlook.level
+
+
+def test_transfer_is_judged_and_its_width_covers(two_sizes) -> None:
+    table, rows, relatives, left_out = two_sizes
+    fits: list[int] = []
+    found = judge_transfer(table, rows, relatives, left_out, on_fit=lambda: fits.append(1))
+    assert len(fits) == count_transfer_fits(table, relatives)
+    assert [part["tasks"] for part in found["hidden"]] == [6, 6]
+    assert {"learned", "plain", "best-average-of-all"} <= set(found["hidden"][0]["methods"])
+    assert found["relative_width"] == math.inf  # six tasks promise nothing
