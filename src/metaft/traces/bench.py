@@ -62,13 +62,13 @@ class Bench:
             began: When the work on the run began (`time.perf_counter`): what lies between
                 that and this call is overhead.
         """
-        release_memory()
         overhead_seconds = time.perf_counter() - began
         wall, cpu = time.perf_counter(), time.process_time()
         prefix_seconds = None
         try:
             compute = resolve_compute(self._device, run.recipe.precision)
             prefix_seconds = self._cache.prepare(run.recipe, compute)
+            release_memory()
             outcome = self._fine_tune(run.recipe)
         except Exception as error:
             _LOGGER.info("a run on %s failed", run.task, exc_info=True)
