@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -48,12 +49,13 @@ class Space:
         return self.cells.index(PLAIN)
 
 
-def cuts_of(recipe: Recipe) -> list[Recipe]:
+@functools.lru_cache(maxsize=4096)  # every task has the same recipes
+def cuts_of(recipe: Recipe) -> tuple[Recipe, ...]:
     """Return the recipes that the curve of one run answers for, with seed 0."""
     if recipe.depends_on_budget:
-        return [without_seed(recipe)]
+        return (without_seed(recipe),)
     cut = [recipe.truncated(epochs) for epochs in range(1, recipe.epochs + 1)]
-    return [without_seed(cell) for cell in cut]
+    return tuple(without_seed(cell) for cell in cut)
 
 
 def without_seed(recipe: Recipe) -> Recipe:
