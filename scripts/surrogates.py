@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
+from sklearn.linear_model import RidgeCV
 
 from metaft.features.extract import FEATURES
 from metaft.prior.averages import Averages, effects_of, mean_known
@@ -17,7 +18,6 @@ from metaft.prior.described import Described
 from metaft.prior.encoding import encode_recipes
 from metaft.prior.places import FEATURE_GROUPS, Tuning
 from metaft.prior.profiles import ProfileProcess, kept_points
-from metaft.prior.ridge import Ridge
 from metaft.prior.scaling import Scaling
 from metaft.prior.space import Space
 from metaft.prior.table import TraceTable
@@ -27,6 +27,7 @@ Fit = Callable[[TraceTable, Sequence[Described]], Answer]
 
 NEIGHBOURS = 10
 FACTORS = 4
+PENALTIES = np.geomspace(0.1, 1000.0, 13)
 _TREES = 100
 
 
@@ -93,11 +94,11 @@ def fit_factors(table: TraceTable, rows: Sequence[Described]) -> Answer:
     mean = mean_known(effects, 0)
     left, strengths, axes = np.linalg.svd(np.nan_to_num(effects - mean), full_matrices=False)
     loadings = (left * strengths)[:, :FACTORS]
-    ridges = [Ridge.fit(positions, loading) for loading in loadings.T]
+    ridge = RidgeCV(alphas=PENALTIES, alpha_per_target=True).fit(positions, loadings)
 
     def answer(row: Described) -> np.ndarray:
         position = scaling.apply(row)
-        predicted = np.array([ridge.predict(position) for ridge in ridges])
+        predicted = ridge.predict(position[None])[0]
         return np.asarray(mean + predicted @ axes[:FACTORS])
 
     return answer
