@@ -196,7 +196,7 @@ class TextBackbone(Backbone):
             list(split.texts),
             pairs,
             truncation=True,
-            max_length=self._longest(max_length),
+            max_length=self.longest(max_length),
         )
         names = [name for name in self.tokenizer.model_input_names if name != "attention_mask"]
         columns = {
@@ -210,7 +210,7 @@ class TextBackbone(Backbone):
         """Gather and pad rows; see `Backbone.collate`."""
         longest = int(examples.lengths[np.asarray(rows)].max())
         multiple = _PAD_MULTIPLE[self.device.type]
-        padded = min(-(-longest // multiple) * multiple, self._longest(10**9))
+        padded = min(-(-longest // multiple) * multiple, self.longest(10**9))
         shape = (len(rows), max(padded, longest))
         batch = {"attention_mask": np.zeros(shape, dtype=np.int64)}
         for name, column in examples.columns.items():
@@ -309,7 +309,7 @@ class TextBackbone(Backbone):
             if self.tokenizer is not None:
                 self.tokenizer.save_pretrained(folder)
 
-    def _longest(self, max_length: int) -> int:
+    def longest(self, max_length: int) -> int:
         """Cap a length by what the positions of the model allow."""
         positions = getattr(self.model.config, "max_position_embeddings", None) or max_length
         # RoBERTa-like families keep the first positions for padding.

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metaft.backbones.backbone import Examples
+from metaft.backbones.backbone import Batch, Examples
+from metaft.finetuning.augmentation import Augmenter, Mixing
 from metaft.finetuning.device import Compute
 from metaft.finetuning.freezing import frozen_parts
 from metaft.finetuning.model import Classifier
@@ -31,6 +32,8 @@ class Feed:
         frozen_blocks: Blocks that are frozen.
         features: Cached pooled features `(rows, width)`, where all blocks are frozen.
         states: Cached states after the frozen blocks, where some are.
+        augmenter: What changes the rows, where something does.
+        epoch: In which they are changed.
     """
 
     examples: Examples
@@ -38,6 +41,12 @@ class Feed:
     frozen_blocks: int = 0
     features: Tensor | None = None
     states: FrozenStates | None = None
+    augmenter: Augmenter | None = None
+    epoch: int = 0
+
+    def mixing(self, rows: np.ndarray) -> Mixing | None:
+        """Say how the rows of a batch are mixed with each other; None where they are not."""
+        return self.augmenter.mix(rows, self.epoch) if self.augmenter else None
 
     def logits(self, model: Classifier, rows: np.ndarray) -> Tensor:
         """Run the model on some rows: `(rows, outputs)`."""
@@ -45,7 +54,7 @@ class Feed:
         with self.compute.autocast():
             if self.features is not None:
                 return model.classify(self.features[torch.from_numpy(rows).to(device)])
-            batch = on_device(model.backbone.collate(self.examples, rows), device)
+            batch = on_device(self._collate(model, rows), device)
             logits: Tensor
             if self.states is None:
                 logits = model(batch)
@@ -54,6 +63,15 @@ class Feed:
                 hidden = self.states.gather(rows, None if mask is None else mask.shape[1])
                 logits = model(batch, start=self.frozen_blocks, hidden=hidden.to(device))
             return logits
+
+    def _collate(self, model: Classifier, rows: np.ndarray) -> Batch:
+        """Put the rows together, changed where they are to be."""
+        if self.augmenter is None:
+            return model.backbone.collate(self.examples, rows)
+        changed = self.augmenter.vary(rows, self.epoch)
+        batch = model.backbone.collate(changed, np.arange(len(rows)))
+        mixing = self.mixing(rows)
+        return mixing.blend(batch) if mixing else batch
 
 
 def open_feed(

@@ -54,11 +54,6 @@ def say_what_is_clamped(recipe: Recipe, total_steps: int) -> None:
 
 def _check_augmentation(recipe: Recipe, task: Task) -> None:
     names = recipe.augmentations
-    if names:
-        raise RecipeError(
-            f"augmentation is {recipe.augmentation!r}, which no run can do yet",
-            "Set augmentation to none",
-        )
     known = IMAGE_AUGMENTATIONS if task.modality == "image" else TEXT_AUGMENTATIONS
     if names and names[0] not in known:
         raise RecipeError(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from metaft.backbones.backbone import Backbone
 from metaft.errors import TaskError
+from metaft.finetuning.augmentation import Augmenter, build_augmenter
 from metaft.finetuning.batches import evaluation_batches, training_batches
 from metaft.finetuning.clock import Clock
 from metaft.finetuning.curve import best_epoch_of, epochs_to_share
@@ -152,6 +153,7 @@ class OpenRun:
     order: np.random.Generator = field(init=False)
     random_states: list[Tensor] | None = None
     learning: frozenset[str] = frozenset()
+    augmenter: Augmenter | None = None
 
     def __post_init__(self) -> None:
         self.order = np.random.default_rng(self.recipe.seed)
@@ -204,12 +206,18 @@ class OpenRun:
             epoch = len(self.curve) + 1
             self._freeze(epoch)
             train = open_feed(self.cache, "train", self.recipe, self.compute, epoch)
+            if self.augmenter:
+                train = dataclasses.replace(train, augmenter=self.augmenter, epoch=epoch)
             began = time.perf_counter()
             self._live_model().train()
             loss = self._train_epoch(self.stepper, train, targets, self.order)
             self._record(epoch, loss, time.perf_counter() - began)
 
     def _set_up(self) -> Stepper:
+        examples = self.cache.examples("train", self.recipe)
+        self.augmenter = build_augmenter(
+            self.cache.backbone, self.task.train, examples, self.recipe
+        )
         self.model = model = self._build_model()
         self.learning = frozenset(trainable(model))
         optimizer = build_optimizer(model, self.recipe)
@@ -310,6 +318,7 @@ class OpenRun:
         parts = learning_parts(self.recipe, model.backbone.depth)
         if not parts.stem:
             examples = [self.cache.examples(split, self.recipe) for split in SPLITS]
+            examples += [self.augmenter.added] if self.augmenter else []
             model.backbone.trim_vocabulary(examples)
         model.backbone.freeze_parts(parts.blocks, stem=parts.stem)
         return model.to(self.compute.device)

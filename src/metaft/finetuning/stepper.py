@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from metaft.finetuning.adaptive import AdaptiveRate
+from metaft.finetuning.augmentation import Mixing
 from metaft.finetuning.device import Compute
 from metaft.finetuning.dropout import quick_dropout
 from metaft.finetuning.feed import Feed
@@ -64,7 +65,7 @@ class Stepper:
         with self.dropout:
             logits = feed.logits(self.model, rows)
         wanted = targets[torch.from_numpy(rows).to(targets.device)]
-        loss = loss_of(logits, wanted, self.recipe.label_smoothing)
+        loss = self._loss(logits, wanted, feed.mixing(rows))
         self.scaler.scale(loss).backward()
         self.update()
         if self.adaptive:
@@ -81,6 +82,15 @@ class Stepper:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.taken += 1
+
+    def _loss(self, logits: Tensor, targets: Tensor, mixing: Mixing | None) -> Tensor:
+        """Return the mean loss; mixed rows have the labels of both, by their shares."""
+        smoothing = self.recipe.label_smoothing
+        loss = loss_of(logits, targets, smoothing)
+        if mixing is None:
+            return loss
+        others = targets[torch.from_numpy(mixing.partner).to(targets.device)]
+        return mixing.share * loss + (1 - mixing.share) * loss_of(logits, others, smoothing)
 
     def _set_rate(self) -> None:
         rate = self.recipe.learning_rate * rate_factor(self.recipe, self.taken, self.total_steps)
