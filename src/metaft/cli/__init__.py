@@ -11,7 +11,16 @@ import click
 
 from metaft.errors import RunFailedError, UserError
 
-COMMANDS = ("tasks", "meta-train", "suggest", "finetune", "compare", "traces", "prior")
+COMMANDS = (
+    "tasks",
+    "meta-train",
+    "suggest",
+    "finetune",
+    "search",
+    "compare",
+    "traces",
+    "prior",
+)
 """In the order of the path: what there is to learn from, learning, using, judging, keeping."""
 
 

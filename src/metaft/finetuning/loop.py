@@ -158,12 +158,15 @@ class OpenRun:
     def __post_init__(self) -> None:
         self.order = np.random.default_rng(self.recipe.seed)
 
-    def advance(self, until: int | None = None, *, on_epoch: OnEpoch | None = None) -> None:
+    def advance(self, until: int | None = None, *, on_epoch: OnEpoch | None = None) -> bool:
         """Train to the end of an epoch, or to wherever the run ends before.
 
         Args:
             until: The epoch, counted from 1; None is the recipe's last.
             on_epoch: Called after every epoch.
+
+        Returns:
+            Whether the run could go on from there.
         """
         self.on_epoch = on_epoch
         last = self.recipe.epochs if until is None else min(until, self.recipe.epochs)
@@ -176,6 +179,8 @@ class OpenRun:
                 if not is_out_of_memory(error):
                     raise
                 self.status, self.reason = "out_of_memory", str(error).splitlines()[0]
+        is_over = self.status != "ok" or self._is_patience_over()
+        return not is_over and len(self.curve) < self.recipe.epochs
 
     def finish(self) -> FineTuned:
         """Return the model after its best epoch so far, and the outcome."""

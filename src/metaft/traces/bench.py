@@ -5,17 +5,18 @@ Knows neither the store nor where tasks come from, so runs can be made where nei
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from metaft.backbones.backbone import Backbone
 from metaft.finetuning.device import Device, resolve_compute
-from metaft.finetuning.loop import fine_tune
+from metaft.finetuning.loop import begin_run
 from metaft.finetuning.memory import is_out_of_memory, release_memory
-from metaft.finetuning.outcome import Costs, Outcome, Status
+from metaft.finetuning.outcome import Costs, EpochRecord, Outcome, Status
 from metaft.finetuning.prefix_cache import PrefixCache
 from metaft.recipes import Recipe
 from metaft.tasks.task import Task
@@ -23,6 +24,9 @@ from metaft.traces.environment import describe_environment
 from metaft.traces.trace import PlannedRun, Supervised, Trace, trace_of
 
 _LOGGER = logging.getLogger(__name__)
+
+
+GoesOn = Callable[[EpochRecord], bool]
 
 
 class Bench:
@@ -54,13 +58,15 @@ class Bench:
         self._cache = PrefixCache(rows, backbone, cache_limit_bytes, recipes)
         self._environment = describe_environment()
 
-    def record(self, run: PlannedRun, began: float) -> Trace:
+    def record(self, run: PlannedRun, began: float, goes_on: GoesOn | None = None) -> Trace:
         """Make one run; whatever goes wrong in it is its outcome.
 
         Args:
             run: Of this bench's task, backbone and rows.
             began: When the work on the run began (`time.perf_counter`): what lies between
                 that and this call is overhead.
+            goes_on: Asked after every epoch but the last; a run that does not go on becomes
+                the run of the shorter recipe, so its rate must not depend on the budget.
         """
         overhead_seconds = time.perf_counter() - began
         wall, cpu = time.perf_counter(), time.process_time()
@@ -69,7 +75,8 @@ class Bench:
             compute = resolve_compute(self._device, run.recipe.precision)
             prefix_seconds = self._cache.prepare(run.recipe, compute)
             release_memory()
-            outcome = self._fine_tune(run.recipe)
+            outcome = self._fine_tune(run.recipe, goes_on)
+            run = _as_long_as(outcome, run)
         except Exception as error:
             _LOGGER.info("a run on %s failed", run.task, exc_info=True)
             status: Status = "out_of_memory" if is_out_of_memory(error) else "failed"
@@ -82,8 +89,8 @@ class Bench:
         fingerprints = self._task_fingerprint, self._backbone.fingerprint
         return set_aside(run, self._rows, fingerprints, reason)
 
-    def _fine_tune(self, recipe: Recipe) -> Outcome:
-        tuned = fine_tune(
+    def _fine_tune(self, recipe: Recipe, goes_on: GoesOn | None) -> Outcome:
+        run = begin_run(
             self._rows,
             self._backbone,
             recipe,
@@ -91,7 +98,11 @@ class Bench:
             test_every_epoch=True,
             cache=self._cache,
         )
-        return tuned.outcome
+        if goes_on is None:
+            run.advance()
+        while goes_on and run.advance(len(run.curve) + 1) and goes_on(run.curve[-1]):
+            pass
+        return run.finish().outcome
 
     def _trace_of(
         self,
@@ -111,6 +122,15 @@ class Bench:
             overhead_seconds=overhead_seconds,
             prefix_seconds=prefix_seconds,
         )
+
+
+def _as_long_as(outcome: Outcome, run: PlannedRun) -> PlannedRun:
+    """Return the run as it is keyed by the epochs that it was let make."""
+    epochs, recipe = len(outcome.curve), run.recipe
+    was_cut = outcome.status == "ok" and epochs < recipe.epochs
+    if not was_cut or recipe.early_stopping_patience is not None:
+        return run
+    return dataclasses.replace(run, recipe=recipe.truncated(epochs))
 
 
 def set_aside(

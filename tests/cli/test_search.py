@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner, Result
+
+from metaft.cli import group
+from metaft.recipes import Recipe
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Traced
+
+_FIXED = ("epochs=1", "batch_size=8", "precision=fp32", "max_length=32", "head_init=linear_probe")
+
+
+def _search(traced: Traced, folder: Path, *options: object) -> Result:
+    settings = [word for setting in _FIXED for word in ("--set", setting)]
+    space = folder / "space.yaml"
+    space.write_text("learning_rate: {low: 1e-4, high: 1e-2, log: true}\n")
+    arguments = [
+        "search", "--dataset", traced.new_file, "--backbone", traced.backbone, "--offline",
+        "--store", f"sqlite:///{folder}/traces.db", "--space", space, "--rows", 16,
+        *settings, *options,
+    ]  # fmt: skip
+    return CliRunner().invoke(group, [str(argument) for argument in arguments])
+
+
+def test_a_search_answers_with_its_best_and_goes_on(traced: Traced, tmp_path: Path) -> None:
+    out = tmp_path / "best.yaml"
+    done = _search(traced, tmp_path, "--trials", 2, "--out", out, "--format", "json")
+    assert done.exit_code == 0, done.output
+    answer = json.loads(done.stdout)
+    assert [row["was_stored"] for row in answer["trials"]] == [False, False]
+    assert answer["best"] in answer["trials"]
+    assert Recipe.load(out).to_mapping() == answer["best"]["recipe"]
+    again = _search(traced, tmp_path, "--trials", 3, "--format", "json")
+    rows = json.loads(again.stdout)["trials"]
+    assert [row["was_stored"] for row in rows] == [True, True, False]
+    assert [row["recipe"] for row in rows[:2]] == [row["recipe"] for row in answer["trials"]]
+
+
+def test_a_table_shows_what_was_varied(traced: Traced, tmp_path: Path) -> None:
+    done = _search(traced, tmp_path, "--trials", 2, "--sampler", "random")
+    assert done.exit_code == 0, done.output
+    assert "learning_rate" in done.stdout
+    assert "weight_decay" not in done.stdout
+    assert "chosen on the validation rows" in done.stdout
+
+
+def test_the_prior_may_start_it(traced: Traced, tiny_prior: Path, tmp_path: Path) -> None:
+    done = _search(
+        traced, tmp_path, "--trials", 2, "--warm-start", 2, "--prior", tiny_prior,
+        "--format", "json",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    epochs = [row["recipe"]["max_length"] for row in json.loads(done.stdout)["trials"]]
+    assert epochs == [128, 128], "the recipes are the prior's own, not those of --set"
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--prior", "x"], "--warm-start"),
+        (["--set", "schedule=cosin"], "Set schedule to cosine"),
+        (["--space", "nothing.yaml"], "cannot be read"),
+        (["--set", "augmentation=flip"], "allowed there are synonyms"),
+        (["--sampler", "asha", "--set", "schedule=linear"], "asha stops runs early"),
+    ],
+)
+def test_wrong_input_is_one_message(
+    traced: Traced, tmp_path: Path, options: list[str], problem: str
+) -> None:
+    done = _search(traced, tmp_path, *options)
+    assert done.exit_code == 2
+    assert problem in done.stderr
+    assert "Traceback" not in done.output
