@@ -53,6 +53,7 @@ def test_a_person_understands_the_table(suggest) -> None:
         "accuracy on test rows",
         "MiB",
         "nearest tasks",
+        "start from",
         "fallback",
         "alternatives",
         "tiny-v0",

@@ -43,7 +43,7 @@ def test_what_an_adaptation_keeps_is_what_was_said(build, steps):
 
 def test_checkpointing_keeps_memory_from_growing_with_the_steps(build):
     few, many = (plan_memory(*build("maml", inner_steps=steps)) for steps in (2, 20))
-    assert many.whole_mib > 5 * few.whole_mib
+    assert many.whole_mib > 4 * few.whole_mib
     growth = many.checkpointed_mib - few.checkpointed_mib
     assert growth == pytest.approx(18 * few.weights_mib)
 

@@ -36,6 +36,7 @@ def test_the_contract(prior: Prior, target) -> None:
         "nearest_tasks",
         "seen_in_training",
         "fallback",
+        "start",
         "probe",
         "alternatives",
     ]
@@ -53,6 +54,8 @@ def test_the_contract(prior: Prior, target) -> None:
     assert 0 <= predicted["low"] <= predicted["score"] <= predicted["high"] <= 1
     assert predicted["train_seconds"] > 0
     assert answer["seen_in_training"] is False
+    assert answer["start"]["init"] == "pretrained"
+    assert "holds no meta-learned initialisation" in answer["start"]["why"]
     assert [near["distance"] for near in answer["nearest_tasks"]] == sorted(
         near["distance"] for near in answer["nearest_tasks"]
     )

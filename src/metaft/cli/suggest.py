@@ -165,6 +165,7 @@ def _facts(answer: Mapping[str, Any]) -> Table:
     table.add_row("cost", _cost_in_words(predicted))
     table.add_row("risk", f"{predicted['failure_probability']:.1%} that the run fails")
     table.add_row("nearest tasks", _nearest_in_words(answer))
+    table.add_row("start from", _start_in_words(answer["start"]))
     if answer["probe"]:
         table.add_row("probe", probe_in_words(answer["probe"]))
     if answer["fallback"]:
@@ -207,6 +208,14 @@ def _nearest_in_words(answer: Mapping[str, Any]) -> str:
     )
     seen = "  [yellow]seen in training[/]" if answer["seen_in_training"] else ""
     return f"{nearest}{seen}"
+
+
+def _start_in_words(start: Mapping[str, Any]) -> str:
+    from rich.markup import escape
+
+    if start["init"] == "meta":
+        return f"the prior's weights, --init meta ({escape(start['why'])})"
+    return f"the pretrained weights ({escape(start['why'])})"
 
 
 def duration_in_words(seconds: float) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metaft.backbones.backbone import Batch, Examples
+from metaft.backbones.backbone import Backbone, Batch, Examples
 from metaft.finetuning.augmentation import Augmenter, Mixing
 from metaft.finetuning.device import Compute
 from metaft.finetuning.freezing import frozen_parts
@@ -50,26 +50,31 @@ class Feed:
 
     def logits(self, model: Classifier, rows: np.ndarray) -> Tensor:
         """Run the model on some rows: `(rows, outputs)`."""
+        with self.compute.autocast():
+            return model.classify(self.pooled(model.backbone, rows))
+
+    def pooled(self, backbone: Backbone, rows: np.ndarray) -> Tensor:
+        """Run a backbone with the same frozen blocks on some rows: `(rows, width)`."""
         device = self.compute.device
         with self.compute.autocast():
             if self.features is not None:
-                return model.classify(self.features[torch.from_numpy(rows).to(device)])
-            batch = on_device(self._collate(model, rows), device)
-            logits: Tensor
+                return self.features[torch.from_numpy(rows).to(device)]
+            batch = on_device(self._collate(backbone, rows), device)
+            pooled: Tensor
             if self.states is None:
-                logits = model(batch)
+                pooled = backbone(batch)
             else:
                 mask = batch.get("attention_mask")
                 hidden = self.states.gather(rows, None if mask is None else mask.shape[1])
-                logits = model(batch, start=self.frozen_blocks, hidden=hidden.to(device))
-            return logits
+                pooled = backbone(batch, start=self.frozen_blocks, hidden=hidden.to(device))
+            return pooled
 
-    def _collate(self, model: Classifier, rows: np.ndarray) -> Batch:
+    def _collate(self, backbone: Backbone, rows: np.ndarray) -> Batch:
         """Put the rows together, changed where they are to be."""
         if self.augmenter is None:
-            return model.backbone.collate(self.examples, rows)
+            return backbone.collate(self.examples, rows)
         changed = self.augmenter.vary(rows, self.epoch)
-        batch = model.backbone.collate(changed, np.arange(len(rows)))
+        batch = backbone.collate(changed, np.arange(len(rows)))
         mixing = self.mixing(rows)
         return mixing.blend(batch) if mixing else batch
 

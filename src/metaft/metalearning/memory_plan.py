@@ -17,8 +17,12 @@ from metaft.metalearning.second_order import twice_differentiable
 
 _MEMINFO = Path("/proc/meminfo")
 _MIB = 1 << 20
-_BACKWARD_SHARE = 0.5
-"""What a pass back through one step's graph takes beside that graph, as a share of it."""
+_BACKWARD_STEPS = 1.5
+"""What a pass back takes beside the graphs that are kept, in graphs of one inner step. Chosen to
+fit what MiniLM took (docs/meta-learning.md)."""
+
+_SECOND_BACKWARD_STEPS = 1.0
+"""What the way back through a single step takes more when that step is computed for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +62,12 @@ def plan_memory(algorithm: MetaAlgorithm, episodes: Iterable[EpisodeBatches]) ->
     step_mib = _graph_mib(algorithm, largest)
     weights_mib = sum(w.numel() * w.element_size() for w in algorithm.weights.values()) / _MIB
     steps = algorithm.settings.inner_steps
-    copies = weights_mib * (steps + 2)  # One per step, the gradient, and what is accumulated.
+    copies = weights_mib * (steps + 4)  # One per step, the gradient twice, and Adam's moments.
     query_share = len(largest.query.labels) / max(1, len(largest.inner[0].labels))
-    kept_steps = steps if algorithm.settings.is_second_order else 1
-    whole = step_mib * (kept_steps + query_share + _BACKWARD_SHARE) + copies
-    checkpointed = step_mib * (max(1.0, query_share) + _BACKWARD_SHARE) + copies
+    kept_steps = 1 if algorithm.is_first_order else steps
+    whole = step_mib * (kept_steps + query_share + _BACKWARD_STEPS) + copies
+    single = max(1.0, query_share) + _BACKWARD_STEPS + _SECOND_BACKWARD_STEPS
+    checkpointed = step_mib * single + copies
     available = _available_mib(algorithm.compute.device)
     _settle_checkpointing(algorithm, whole, available)
     return MemoryPlan(

@@ -14,6 +14,7 @@ from metaft.prior.described import Described
 from metaft.prior.manifest import Manifest
 from metaft.prior.outlook import Outlook
 from metaft.prior.prior import Prior
+from metaft.prior.starting import recommend_start
 from metaft.prior.suggestion import NearTask, Prediction, RankedRecipe, Suggestion
 
 NEAREST_TASKS = 5
@@ -76,6 +77,7 @@ def suggest(
         seen_in_training=prior.manifest.has_seen(row.task, row.fingerprint),
         fallback="; ".join(fallbacks) or None,
         alternatives=tuple(ranked[1:]),
+        start=recommend_start(prior.folder, row.backbone, row.train_rows),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from metaft.prior.starting import Start
 from metaft.recipes import Recipe
 
 
@@ -71,6 +72,7 @@ class Suggestion:
         seen_in_training: Whether the prior was fitted to traces of this very dataset.
         fallback: What the answer could not use, and what it used instead; None for nothing.
         alternatives: The next best recipes.
+        start: Which weights to start from, and why.
         probe_seconds: Wall time of the trial steps that it was asked to take first, 0 where
             they were known already; None where it was asked without.
     """
@@ -85,6 +87,7 @@ class Suggestion:
     seen_in_training: bool
     fallback: str | None
     alternatives: tuple[RankedRecipe, ...]
+    start: Start
     probe_seconds: float | None = None
 
     def to_mapping(self) -> dict[str, Any]:
@@ -99,6 +102,7 @@ class Suggestion:
             "nearest_tasks": [dataclasses.asdict(near) for near in self.nearest_tasks],
             "seen_in_training": self.seen_in_training,
             "fallback": self.fallback,
+            "start": self.start.to_mapping(),
             "probe": probe,
             "alternatives": [other.to_mapping() for other in self.alternatives],
         }

@@ -1,0 +1,156 @@
+"""Which weights to start from: what a comparison said of a prior's initialisation."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metaft.errors import PriorError
+from metaft.files import sha256_of, written_beside
+from metaft.prior.manifest import INITIALISATION
+
+EVIDENCE = "initialisation.json"
+EVIDENCE_SCHEMA = 1
+SIGNIFICANT = 0.01
+HARMLESS_POINTS = 0.3
+"""How much worse the meta-learned start may be on many rows; the margin of the protocol."""
+
+_SIZE_TOLERANCE = 1.0  # log2 of the ratio of two sizes that count as alike
+_COMPARE = "scripts/benchmark_init.py compares (docs/meta-learning.md)"
+
+
+@dataclass(frozen=True, slots=True)
+class SizeEvidence:
+    """The meta-learned start against its best simple rival at one size.
+
+    Attributes:
+        train_rows: Mean number of training rows.
+        rival: The best of the ways to start that need no training beforehand.
+        difference: Mean accuracy of the meta-learned start less the rival's, in points.
+        t_p_value, wilcoxon_p_value: Of the paired tests over datasets, after Holm's correction.
+        is_harmless: Whether it was shown to be no worse than the rival by `HARMLESS_POINTS`.
+    """
+
+    train_rows: float
+    rival: str
+    difference: float
+    t_p_value: float
+    wilcoxon_p_value: float
+    is_harmless: bool
+
+    @property
+    def is_gain(self) -> bool:
+        """Whether the meta-learned start was better, by both tests."""
+        return self.difference > 0 and max(self.t_p_value, self.wilcoxon_p_value) < SIGNIFICANT
+
+
+@dataclass(frozen=True, slots=True)
+class StartEvidence:
+    """What a comparison said of one initialisation.
+
+    Attributes:
+        sha256: Of the file `init.safetensors` that was compared.
+        backbone: Identity of its backbone.
+        algorithm: How it was learned.
+        datasets: Held-out datasets that were compared on.
+        sizes: What was found at each size, smallest first.
+    """
+
+    sha256: str
+    backbone: str
+    algorithm: str
+    datasets: int
+    sizes: tuple[SizeEvidence, ...]
+
+    def save(self, folder: Path) -> None:
+        """Write it into a prior's folder."""
+        values = {"schema": EVIDENCE_SCHEMA, **dataclasses.asdict(self)}
+        with written_beside(folder / EVIDENCE) as beside:
+            beside.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> StartEvidence | None:
+        """Read it from a prior's folder; None where nothing was compared.
+
+        Raises:
+            PriorError: If the file is broken or of another schema.
+        """
+        path = folder / EVIDENCE
+        if not path.is_file():
+            return None
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if values.pop("schema") != EVIDENCE_SCHEMA:
+                raise ValueError(f"its schema is not {EVIDENCE_SCHEMA}")
+            sizes = tuple(SizeEvidence(**size) for size in values.pop("sizes"))
+            return cls(**values, sizes=sizes)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise PriorError(
+                f"{path} cannot be read: {error}", f"Delete it, or write it anew: {_COMPARE}"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Which weights a run should start from.
+
+    Attributes:
+        init: `pretrained` or `meta`, as `metaft finetune --init` takes it.
+        why: In one clause.
+    """
+
+    init: str
+    why: str
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return dataclasses.asdict(self)
+
+
+def recommend_start(folder: Path, backbone: str, train_rows: int) -> Start:
+    """Say which weights to start from; the meta-learned ones only where they were shown to help.
+
+    Args:
+        folder: Of the prior.
+        backbone: Identity of the backbone of the run.
+        train_rows: Training rows of the run.
+
+    Raises:
+        PriorError: If what the comparison left cannot be read.
+    """
+    if not (folder / INITIALISATION).is_file():
+        return Start("pretrained", "the prior holds no meta-learned initialisation")
+    evidence = StartEvidence.read(folder)
+    if evidence is None:
+        return Start("pretrained", "the prior's initialisation was not compared with others")
+    if evidence.sha256 != sha256_of(folder / INITIALISATION):
+        return Start("pretrained", "it was another initialisation that was compared")
+    if evidence.backbone != backbone:
+        return Start("pretrained", f"the prior's initialisation is one of {evidence.backbone}")
+    return _judge(evidence, train_rows)
+
+
+def _judge(evidence: StartEvidence, train_rows: int) -> Start:
+    nearest = min(
+        evidence.sizes, key=lambda size: _distance(size.train_rows, train_rows), default=None
+    )
+    if nearest is None or _distance(nearest.train_rows, train_rows) > _SIZE_TOLERANCE:
+        return Start("pretrained", f"nothing was compared near {train_rows:,} training rows")
+    said = (
+        f"{evidence.algorithm} against {nearest.rival}, {evidence.datasets} held-out datasets, "
+        f"{nearest.train_rows:,.0f} rows: {nearest.difference:+.1f} points "
+        f"(p = {_p_in_words(max(nearest.t_p_value, nearest.wilcoxon_p_value))})"
+    )
+    return Start("meta" if nearest.is_gain else "pretrained", said)
+
+
+def _distance(rows: float, other: float) -> float:
+    return abs(math.log2(rows / other))
+
+
+def _p_in_words(value: float) -> str:
+    return f"{value:.2g}" if value >= 0.001 else "under .001"

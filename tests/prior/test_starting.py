@@ -1,0 +1,91 @@
+"""The meta-learned start is recommended where it was shown to help, and nowhere else."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from metaft.errors import PriorError
+from metaft.files import sha256_of
+from metaft.prior.manifest import INITIALISATION
+from metaft.prior.starting import EVIDENCE, SizeEvidence, StartEvidence, recommend_start
+
+GAIN = SizeEvidence(24.0, "lp-ft", 3.2, 0.001, 0.004, is_harmless=True)
+NOTHING = SizeEvidence(512.0, "lp-ft", -0.1, 0.6, 0.7, is_harmless=True)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / INITIALISATION).write_bytes(b"weights")
+    _evidence(tmp_path).save(tmp_path)
+    return tmp_path
+
+
+def _evidence(folder, **changed):
+    values = {
+        "sha256": sha256_of(folder / INITIALISATION),
+        "backbone": "minilm",
+        "algorithm": "reptile",
+        "datasets": 20,
+        "sizes": (GAIN, NOTHING),
+    }
+    return StartEvidence(**{**values, **changed})
+
+
+def test_evidence_comes_back_as_it_was_written(folder):
+    assert StartEvidence.read(folder) == _evidence(folder)
+
+
+@pytest.mark.parametrize(
+    ("rows", "init"), [(24, "meta"), (40, "meta"), (512, "pretrained"), (400, "pretrained")]
+)
+def test_the_nearest_size_decides(folder, rows, init):
+    start = recommend_start(folder, "minilm", rows)
+    assert start.init == init
+    assert "reptile against lp-ft, 20 held-out datasets" in start.why
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"t_p_value": 0.02}, "p = 0.02"),
+        ({"wilcoxon_p_value": 0.02}, "p = 0.02"),
+        ({"difference": -3.2}, "-3.2 points"),
+    ],
+)
+def test_both_tests_must_show_a_gain(folder, changed, why):
+    _evidence(folder, sizes=(dataclasses.replace(GAIN, **changed),)).save(folder)
+    start = recommend_start(folder, "minilm", 24)
+    assert start.init == "pretrained"
+    assert why in start.why
+
+
+@pytest.mark.parametrize(
+    ("rows", "backbone", "change", "why"),
+    [
+        (100, "minilm", {}, "nothing was compared near 100 training rows"),
+        (24, "other", {}, "the prior's initialisation is one of minilm"),
+        (24, "minilm", {"sha256": "0"}, "it was another initialisation that was compared"),
+        (24, "minilm", {"sizes": ()}, "nothing was compared near"),
+    ],
+)
+def test_what_was_not_compared_is_not_recommended(folder, rows, backbone, change, why):
+    _evidence(folder, **change).save(folder)
+    start = recommend_start(folder, backbone, rows)
+    assert start.init == "pretrained"
+    assert why in start.why
+
+
+def test_without_a_comparison_or_an_initialisation_the_pretrained_weights_stay(folder):
+    (folder / EVIDENCE).unlink()
+    assert "was not compared" in recommend_start(folder, "minilm", 24).why
+    (folder / INITIALISATION).unlink()
+    assert "holds no meta-learned" in recommend_start(folder, "minilm", 24).why
+
+
+@pytest.mark.parametrize("text", ["torn", '{"schema": 9}', '{"schema": 1, "sizes": [{}]}', "[]"])
+def test_broken_evidence_is_refused_by_name(folder, text):
+    (folder / EVIDENCE).write_text(text)
+    with pytest.raises(PriorError, match=r"initialisation\.json cannot be read"):
+        recommend_start(folder, "minilm", 24)

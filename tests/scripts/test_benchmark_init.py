@@ -1,0 +1,178 @@
+"""The comparison of initialisations: by rule, resumable, chosen apart from what is tested."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import benchmark_init
+import few_shot_cells
+import init_report
+import pytest
+from few_shot_cells import DEVELOP, FEW, MANY, Cell, Plan, Result
+from held_out import NAMED, Split, split_datasets
+
+from metaft.metalearning.train import meta_train
+from metaft.prior.starting import StartEvidence, recommend_start
+from metaft.recipes import Recipe
+from metaft.tasks.card import relatives_of
+
+METHODS = ("pretrained", "linear-probe", "lp-ft", "prototype", "reptile", "meta-sgd")
+WORDS = ("one", "two", "three", "four")
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch, tiny_text_backbone, tiny_task):
+    """Return a plan over tiny tasks and a tiny backbone, with two initialisations of it."""
+    tasks = {
+        name: tiny_task(name=name, rows=120, classes=2, seed=at) for at, name in enumerate(WORDS)
+    }
+    backbone = tiny_text_backbone(depth=2)
+    for cached in (few_shot_cells._learned_start, few_shot_cells.read_initialisation):
+        cached.cache_clear()
+    monkeypatch.setattr(few_shot_cells, "_loaded", tasks.__getitem__)
+    monkeypatch.setattr(few_shot_cells, "_pretrained", lambda: backbone)
+    monkeypatch.setattr(
+        few_shot_cells, "load_backbone", lambda *_, **__: tiny_text_backbone(depth=2)
+    )
+    monkeypatch.setattr(few_shot_cells, "RATES", (1e-3,))
+    monkeypatch.setattr(few_shot_cells, "STEPS", 2)
+    monkeypatch.setattr(few_shot_cells, "MANY_STEPS", 2)
+    recipe = Recipe(frozen_fraction=0.5, batch_size=8, max_length=32, precision="fp32")
+    monkeypatch.setattr(few_shot_cells, "RECIPE", recipe)
+    return Plan(tmp_path, Split(WORDS[:3], WORDS[3:], ()), METHODS, seeds=1, shots=(4, 8, 16))
+
+
+@pytest.fixture
+def trained(plan, tiny_task, small_settings):
+    """Return the same plan with its initialisations."""
+    for algorithm in ("reptile", "meta-sgd"):
+        settings = small_settings(algorithm=algorithm, frozen_fraction=0.5, steps=1)
+        task = tiny_task(name="source", rows=60, classes=3)
+        found = meta_train([task], few_shot_cells._pretrained(), settings)
+        found.save(plan.inits / algorithm / "init.safetensors")
+    return plan
+
+
+@pytest.fixture
+def small_settings():
+    from metaft.metalearning.settings import MetaSettings
+
+    def build(**changed):
+        values = {"inner_steps": 1, "meta_batch_size": 1, "shots": (4,), "query_shots": 3}
+        return MetaSettings(max_length=32, precision="fp32", ways=(2,), **values, **changed)
+
+    return build
+
+
+def test_a_run_goes_on_where_it_was_killed_and_is_reported(trained, tmp_path, capsys):
+    pytest.importorskip("learn2learn")
+    path = tmp_path / "results.jsonl"
+    whole = sum(len(group.cells) for group in few_shot_cells.groups_of(trained, FEW, []))
+    assert whole == 3 * 3 * len(METHODS)
+    group = next(few_shot_cells.groups_of(trained, FEW, []))
+    for result in itertools.islice(few_shot_cells.solve(trained, group, time.monotonic() + 99), 5):
+        benchmark_init._append(path, result)
+    with path.open("a") as file:
+        file.write('{"cell": {"sta')  # A kill may tear a line.
+
+    kept = benchmark_init.read_results(path)
+    assert len(kept) == 5
+    assert sum(len(g.cells) for g in few_shot_cells.groups_of(trained, FEW, kept)) == whole - 5
+    benchmark_init.run(trained, path, (DEVELOP, FEW, MANY), workers=1, seconds=600)
+    results = benchmark_init.read_results(path)
+    assert len({result.cell for result in results}) == len(results)
+    for stage in (DEVELOP, FEW, MANY):
+        assert not list(few_shot_cells.groups_of(trained, stage, results))
+    assert {r.cell.method for r in results if r.cell.stage == MANY} == {
+        "pretrained",
+        "lp-ft",
+        few_shot_cells.best_meta_learned(results, METHODS),
+    }
+
+    init_report.print_report(trained, results)
+    page = capsys.readouterr().out
+    for words in ("Test accuracy, points", "the best of the first four", "Mean steps to 95 %"):
+        assert words in page
+    assert "| reptile | 1 | 1 |" in page
+    folder = trained.inits / "reptile"
+    init_report.write_evidence(trained, results, folder)
+    evidence = StartEvidence.read(folder)
+    assert (evidence.algorithm, evidence.datasets) == ("reptile", 3)
+    assert recommend_start(folder, evidence.backbone, 16).init in ("pretrained", "meta")
+
+
+def test_time_that_is_up_starts_nothing(plan, tmp_path):
+    path = tmp_path / "results.jsonl"
+    benchmark_init.run(plan, path, (DEVELOP, FEW), workers=1, seconds=-1)
+    assert benchmark_init.read_results(path) == []
+
+
+def test_methods_without_their_initialisation_are_left_out(plan):
+    assert plan.available() == list(METHODS[:4])
+
+
+def _result(method, accuracy, *, stage=FEW, dataset="one", shots=8, rate=1e-3, head="zero", seed=0):
+    return Result(Cell(stage, dataset, seed, shots, method, rate, head), 16, accuracy, (), 1.0)
+
+
+def test_rate_and_head_are_chosen_on_the_development_datasets_alone():
+    results = [
+        _result("reptile", 0.9, stage=DEVELOP, dataset=dataset, rate=3e-4, head="prototype")
+        for dataset in ("one", "two")
+    ]
+    results += [_result("reptile", 0.8, stage=DEVELOP), _result("reptile", 1.0, stage=FEW)]
+    chosen = few_shot_cells.chosen_options(results, ["reptile", "lp-ft", "prototype"])
+    assert chosen == {
+        "reptile": (3e-4, "prototype"),
+        "lp-ft": (3e-4, "linear_probe"),
+        "prototype": (0.0, "prototype"),
+    }
+
+
+def test_datasets_count_once_and_only_where_every_method_has_them():
+    results = [
+        _result(method, accuracy, dataset=dataset, seed=seed)
+        for method, accuracy in (("pretrained", 0.5), ("reptile", 0.7))
+        for dataset in ("one", "two")
+        for seed in (0, 1)
+    ]
+    results += [_result("reptile", 0.1, dataset="alone"), _result("pretrained", 0.9, seed=2)]
+    means = init_report._means(results, FEW, 8, ["pretrained", "reptile"])
+    assert means == {"pretrained": {"two": 50.0}, "reptile": {"two": pytest.approx(70.0)}}
+
+
+def test_the_rival_is_the_best_simple_one_and_the_family_is_corrected_together():
+    scores = {"pretrained": 0.5, "lp-ft": 0.6, "reptile": 0.65, "anil": 0.6}
+    results = [
+        _result(method, score + 0.01 * (at % 3) * (method == "reptile"), dataset=f"d{at}", shots=n)
+        for method, score in scores.items()
+        for at in range(12)
+        for n in (4, 8, 16)
+    ]
+    assert init_report.best_simple(results, list(scores)) == "lp-ft"
+    tests = init_report.paired_tests(results, list(scores), "lp-ft")
+    assert set(tests) == {(m, n) for m in ("reptile", "anil") for n in (0, 4, 8, 16)}
+    gain = tests["reptile", 0]
+    assert gain.found.mean_difference == pytest.approx(6.0)
+    assert gain.wilcoxon_p_value == pytest.approx(8 * gain.found.wilcoxon.p_value)
+    assert tests["anil", 8].t_p_value == 1.0
+
+
+def test_steps_are_those_of_the_first_look_that_reaches_the_share():
+    curve = {0: 0.3, 4: 0.7, 8: 0.69, 20: 0.9}
+    assert init_report.steps_to_share(curve, 0.69) == 4
+    assert init_report.steps_to_share(curve, 0.95) == 40
+
+
+@pytest.mark.mirror
+def test_datasets_are_split_by_rule():
+    split = split_datasets()
+    assert (len(split.test), len(split.development)) == (20, 5)
+    assert set(NAMED) <= set(split.test)
+    assert len(split.sources) >= 50
+    held_out = {*split.test, *split.development}
+    assert not held_out & set(split.sources)
+    for name in held_out:
+        assert not relatives_of(name) & set(split.sources)
+        assert not relatives_of(name) & held_out
