@@ -124,6 +124,12 @@ def test_what_was_never_recorded_is_less_sure(own_prior: Path) -> None:
     assert relative == pytest.approx([0.1, 0.2])
 
 
+def test_another_metric_is_said(prior: Prior, target) -> None:
+    assert "judged by" not in str(suggest(prior, target).fallback)
+    answer = suggest(prior, dataclasses.replace(target, metric="macro_f1"))
+    assert "no training task is judged by macro_f1; recorded is accuracy" in str(answer.fallback)
+
+
 def test_untested_sureness_is_said(prior: Prior, target) -> None:
     assert math.isnan(prior.manifest.calibration.relative_width_elsewhere)
     answer = suggest(prior, dataclasses.replace(target, backbone="other/backbone"))

@@ -49,6 +49,24 @@ def test_a_file_becomes_a_task_with_three_splits(tmp_path: Path) -> None:
     assert load_task(str(path), seed=1).fingerprint != task.fingerprint
 
 
+@pytest.mark.parametrize(("rare", "metric"), [(15, "accuracy"), (14, "macro_f1")])
+def test_a_class_that_holds_nearly_all_rows_changes_the_metric(
+    rare: int, metric: str, tmp_path: Path
+) -> None:
+    """50 training rows, of which 35 are 70 %."""
+    rows = [{"text": f"words {n}", "label": "spam" if n < rare else "ham"} for n in range(50)]
+    folder = tmp_path / "mail"
+    folder.mkdir()
+    _write(folder / "train.jsonl", rows)
+    for split in ("validation", "test"):
+        _write(folder / f"{split}.jsonl", [{**row, "text": f"{split} {n}"}
+                                           for n, row in enumerate(rows)])  # fmt: skip
+    task = load_task(str(folder))
+    assert task.metric == metric
+    told = "72% of the training rows are 'ham', so macro F1 is the metric"
+    assert any(notice.startswith(told) for notice in task.notices) == (metric == "macro_f1")
+
+
 def test_a_pair_and_a_regression(tmp_path: Path) -> None:
     rows = [{"premise": f"p {n}", "hypothesis": f"h {n}", "score": n / 10} for n in range(20)]
     task = load_task(str(_write(tmp_path / "a.jsonl", rows)))

@@ -154,10 +154,17 @@ def _never_recorded(manifest: Manifest, row: Described) -> list[str]:
 
 
 def _kind_unknown(manifest: Manifest, row: Described) -> list[str]:
-    if row.kind in manifest.kinds:
-        return []
-    kinds = ", ".join(sorted(manifest.kinds))
-    return [f"no training task is of the kind {row.kind}; recorded are {kinds}"]
+    """Say whether no training task is of the asked kind, or judged as it is."""
+    if row.kind not in manifest.kinds:
+        kinds = ", ".join(sorted(manifest.kinds))
+        return [f"no training task is of the kind {row.kind}; recorded are {kinds}"]
+    if row.metric not in manifest["metrics"]:
+        metrics = ", ".join(manifest["metrics"])
+        return [
+            f"no training task is judged by {row.metric}; recorded is {metrics}, and the expected "
+            "score is as if it were that"
+        ]
+    return []
 
 
 def _untrusted(outlook: Outlook, calibration: Calibration) -> list[str]:

@@ -27,6 +27,9 @@ from metaft.tasks.task import Kind, Metric, Split, Task
 
 MIN_ROWS = 8
 
+MOST_MAJORITY = 0.7
+"""Share of the training rows that one class may hold before accuracy says too little."""
+
 
 def load_task(
     dataset: str,
@@ -127,6 +130,7 @@ def _build_task(raw: RawDataset, named: ColumnNames, seed: int) -> Task:
     }
     kind = raw.card.kind if raw.card is not None else _kind_of(roles, labels)
     splits, cut_notices = _separate(splits, raw.name, seed)
+    metric, metric_notices = _choose_metric(raw, kind, splits["train"], labels)
     return Task(
         name=raw.name,
         kind=kind,
@@ -134,10 +138,15 @@ def _build_task(raw: RawDataset, named: ColumnNames, seed: int) -> Task:
         validation=splits["validation"],
         test=splits["test"],
         label_names=labels.label_names,
-        metric=raw.card.metric if raw.card is not None else _metric_of(kind),
+        metric=metric,
         source=raw.source,
         relatives=relatives_of(raw.name),
-        notices=(*notices, *cut_notices, *_class_notices(splits["train"], labels)),
+        notices=(
+            *notices,
+            *cut_notices,
+            *_class_notices(splits["train"], labels),
+            *metric_notices,
+        ),
     )
 
 
@@ -221,8 +230,23 @@ def _kind_of(roles: Roles, labels: EncodedLabels) -> Kind:
     return "pair_classification" if roles.text_pair is not None else "classification"
 
 
-def _metric_of(kind: Kind) -> Metric:
-    return "pearson" if kind == "regression" else "accuracy"
+def _choose_metric(
+    raw: RawDataset, kind: Kind, train: Split, labels: EncodedLabels
+) -> tuple[Metric, list[str]]:
+    """Return the primary metric, and a notice where it is not the usual one."""
+    if raw.card is not None:
+        return raw.card.metric, []
+    if kind == "regression":
+        return "pearson", []
+    counts = np.bincount(train.labels)
+    share = counts.max() / counts.sum()
+    if share <= MOST_MAJORITY:
+        return "accuracy", []
+    name = labels.label_names[int(counts.argmax())]
+    return "macro_f1", [
+        f"{share:.0%} of the training rows are {name!r}, so macro F1 is the metric: always "
+        "answering that would be nearly as accurate as anything"
+    ]
 
 
 def _separate(splits: dict[str, Split], name: str, seed: int) -> tuple[dict[str, Split], list[str]]:
