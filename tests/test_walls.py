@@ -23,7 +23,7 @@ _FLOORS = (
     {"finetuning", "features"},
     {"traces", "metalearning"},
     {"prior"},
-    {"comparing", "searching"},
+    {"augmenting", "comparing", "searching"},
     {"service", "cli"},
 )
 _FLOOR_OF = {room: number for number, rooms in enumerate(_FLOORS) for room in rooms}

@@ -50,7 +50,7 @@ def test_what_each_method_does(make_augmenter) -> None:
     plain = make_augmenter("flip")._pixels[0]
     assert torch.equal(make_augmenter("flip").change(0, 1), plain.flip(-1))
     noisy = make_augmenter("noise").change(0, 1).float() - plain.float()
-    assert 20 < noisy.std() < 255 * 0.3
+    assert 20 < noisy.std() < 255 * 0.3 * 0.5
     erased = (make_augmenter("erasing").change(0, 1) != plain).any(0)
     assert 0 < erased.float().mean() < 0.35
     rows, columns = erased.any(1).nonzero().flatten(), erased.any(0).nonzero().flatten()

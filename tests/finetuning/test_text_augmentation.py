@@ -152,7 +152,8 @@ def test_names_are_what_has_a_capital_inside_sentences() -> None:
     assert find_names(rows) == frozenset({"ada"})
     assert not is_open(_sentence("Ada")[0], frozenset({"ada"}))
     assert is_open(_sentence("bus")[0], frozenset({"ada"}))
-    assert not is_open(_sentence("B2")[0], frozenset())
+    for word in ("B2", "UN", "easyJet", "7"):
+        assert not is_open(_sentence(word)[0], frozenset())
 
 
 @pytest.mark.parametrize(

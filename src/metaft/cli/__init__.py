@@ -17,6 +17,7 @@ COMMANDS = (
     "suggest",
     "finetune",
     "search",
+    "augment",
     "compare",
     "traces",
     "prior",

@@ -18,6 +18,9 @@ MOST_DEGREES = 90.0
 LEAST_AREA = 0.1
 """Share of the area that a crop leaves, at strength 1."""
 
+MOST_NOISE = 0.5
+"""Standard deviation of the noise at strength 1, in shares of the range."""
+
 MIXING_ALPHA = 0.4
 """Of the beta distribution that mixup draws its share from; cutmix draws it uniformly.
 
@@ -122,7 +125,8 @@ def _jitter(image: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
 
 def _noise(image: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
     """Add Gaussian noise to every number."""
-    noise = rng.standard_normal(image.shape, dtype=np.float32) * (255 * strength)
+    deviation = 255 * MOST_NOISE * strength
+    noise = rng.standard_normal(image.shape, dtype=np.float32) * deviation
     return (image + torch.from_numpy(noise)).round_().clamp_(0, 255).to(torch.uint8)
 
 

@@ -227,7 +227,8 @@ def find_names(rows: Sequence[Sequence[Word]]) -> frozenset[str]:
 def is_open(word: Word, names: frozenset[str]) -> bool:
     """Say whether a word may be changed: no number, negation, name or punctuation may."""
     small = word.text.lower()
-    protected = small in names or small in _NEGATIONS or small in _NUMBERS
+    is_abbreviation = word.text[1:] != small[1:]  # UN, easyJet
+    protected = is_abbreviation or small in names or small in _NEGATIONS or small in _NUMBERS
     return word.sequence >= 0 and word.text.isalpha() and not protected
 
 
