@@ -86,7 +86,6 @@ def test_a_run_goes_on_where_it_was_killed_and_is_reported(trained, tmp_path, ca
         assert not list(few_shot_cells.groups_of(trained, stage, results))
     assert {r.cell.method for r in results if r.cell.stage == MANY} == {
         "pretrained",
-        "lp-ft",
         few_shot_cells.best_meta_learned(results, METHODS),
     }
 
@@ -162,7 +161,7 @@ def test_the_rival_is_the_best_simple_one_and_the_family_is_corrected_together()
 def test_steps_are_those_of_the_first_look_that_reaches_the_share():
     curve = {0: 0.3, 4: 0.7, 8: 0.69, 20: 0.9}
     assert init_report.steps_to_share(curve, 0.69) == 4
-    assert init_report.steps_to_share(curve, 0.95) == 40
+    assert init_report.steps_to_share(curve, 0.95) == 24
 
 
 @pytest.mark.mirror
