@@ -19,6 +19,7 @@ Schedule = Literal[
     "constant", "linear", "cosine", "triangular", "one_cycle", "polynomial", "adaptive"
 ]
 Optimizer = Literal["adamw", "adam", "sgd", "schedule_free", "prodigy"]
+ClassWeights = Literal["equal", "balanced"]
 HeadInit = Literal["random", "linear_probe"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -73,6 +74,8 @@ class Recipe:
         layer_rate_decay: What each block's rate is multiplied by for every block above it, in
             [0.1, 1]; the embeddings count as the lowest block.
         label_smoothing: Share of each label that is spread over all classes, in [0, 0.9].
+        class_weights: What the loss of a row counts by its class: `equal`, or `balanced`, so that
+            every class counts alike however many training rows it has.
         augmentation: `none`, or what changes the training rows anew in every epoch: names
             joined by `+`, of texts `synonyms`, `insertion`, `swap`, `deletion`, of images
             `crop`, `flip`, `rotation`, `jitter`, `noise`, `erasing`, `mixup`, `cutmix`.
@@ -109,6 +112,7 @@ class Recipe:
     weight_decay: float = 0.01
     layer_rate_decay: float = 1.0
     label_smoothing: float = 0.0
+    class_weights: ClassWeights = "equal"
     augmentation: str = "none"
     augmentation_strength: float = 0.1
     head_init: HeadInit = "random"
@@ -261,6 +265,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "freezing": typing.get_args(Freezing),
     "optimizer": typing.get_args(Optimizer),
     "schedule": typing.get_args(Schedule),
+    "class_weights": typing.get_args(ClassWeights),
     "head_init": typing.get_args(HeadInit),
     "precision": typing.get_args(Precision),
 }

@@ -17,6 +17,7 @@ from metaft.recipes import Recipe
         ("classification", {"augmentation": "flip+crop"}, "allowed there are synonyms"),
         ("image_classification", {"augmentation": "swap"}, "allowed there are crop"),
         ("regression", {"label_smoothing": 0.1}, "its labels are no classes"),
+        ("regression", {"class_weights": "balanced"}, "it has no classes"),
         ("ner", {"augmentation": "swap"}, "stand at places of the text"),
         ("qa", {"augmentation": "deletion"}, "stand at places of the text"),
     ],

@@ -31,6 +31,12 @@ def check_fit(recipe: Recipe, task: Task, backbone: Backbone) -> None:
             "its labels are no classes",
             "Set label_smoothing to 0",
         )
+    if task.is_regression and recipe.class_weights != "equal":
+        raise RecipeError(
+            f"class_weights is {recipe.class_weights!r}, but {task.name!r} is a regression: it has "
+            "no classes",
+            "Set class_weights to equal",
+        )
     parts = frozen_parts(recipe, backbone.depth, 1)
     if recipe.freezing == "alternate" and not 0 < len(parts.blocks) < backbone.depth:
         raise RecipeError(

@@ -32,7 +32,7 @@ from metaft.finetuning.optimizers import build_optimizer
 from metaft.finetuning.outcome import NO_COSTS, Costs, EpochRecord, Outcome, Scores, Status
 from metaft.finetuning.prefix_cache import SPLITS, PrefixCache, SplitName
 from metaft.finetuning.stepper import Stepper
-from metaft.finetuning.targets import scaled_targets, target_scale
+from metaft.finetuning.targets import class_weights, scaled_targets, target_scale
 from metaft.recipes import Recipe
 from metaft.tasks.split import test_halves
 from metaft.tasks.task import Split, Task
@@ -228,7 +228,10 @@ class OpenRun:
         optimizer = build_optimizer(model, self.recipe)
         total_steps = self._total_steps()
         say_what_is_clamped(self.recipe, total_steps)
-        return Stepper(model, optimizer, self.recipe, self.compute, total_steps)
+        weights = class_weights(self.task, self.recipe)
+        return Stepper(
+            model, optimizer, self.recipe, self.compute, total_steps, class_weights=weights
+        )
 
     def _freeze(self, epoch: int) -> None:
         """Thaw what gradual unfreezing thaws in an epoch; all else was frozen from the start."""

@@ -30,8 +30,11 @@ class Stepper:
         recipe: Recipe,
         compute: Compute,
         total_steps: int,
+        *,
+        class_weights: Tensor | None = None,
     ) -> None:
         self.model = model
+        self.class_weights = None if class_weights is None else class_weights.to(compute.device)
         self.optimizer = optimizer
         self.recipe = recipe
         self.total_steps = total_steps
@@ -86,11 +89,12 @@ class Stepper:
     def _loss(self, logits: Tensor, targets: Tensor, mixing: Mixing | None) -> Tensor:
         """Return the mean loss; mixed rows have the labels of both, by their shares."""
         smoothing = self.recipe.label_smoothing
-        loss = loss_of(logits, targets, smoothing)
+        loss = loss_of(logits, targets, smoothing, self.class_weights)
         if mixing is None:
             return loss
         others = targets[torch.from_numpy(mixing.partner).to(targets.device)]
-        return mixing.share * loss + (1 - mixing.share) * loss_of(logits, others, smoothing)
+        other_loss = loss_of(logits, others, smoothing, self.class_weights)
+        return mixing.share * loss + (1 - mixing.share) * other_loss
 
     def _set_rate(self) -> None:
         rate = self.recipe.learning_rate * rate_factor(self.recipe, self.taken, self.total_steps)
@@ -98,11 +102,25 @@ class Stepper:
             group["lr"] = rate * group[RATE_SCALE]
 
 
-def loss_of(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Return the mean loss of logits `(rows, outputs)`; a squared one where targets are values."""
+def loss_of(
+    logits: Tensor,
+    targets: Tensor,
+    label_smoothing: float = 0.0,
+    class_weights: Tensor | None = None,
+) -> Tensor:
+    """Return the mean loss of logits `(rows, outputs)`; a squared one where targets are values.
+
+    Args:
+        logits: On any device.
+        targets: `(rows,)` class numbers, or values.
+        label_smoothing: Share of each label that is spread over all classes.
+        class_weights: `(classes,)` what a row of each class counts in the mean; None for alike.
+    """
     if targets.is_floating_point():
         return functional.mse_loss(logits.float()[:, 0], targets)
-    return functional.cross_entropy(logits.float(), targets, label_smoothing=label_smoothing)
+    return functional.cross_entropy(
+        logits.float(), targets, weight=class_weights, label_smoothing=label_smoothing
+    )
 
 
 def lookahead_steps_of(recipe: Recipe, total_steps: int) -> int:

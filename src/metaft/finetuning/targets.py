@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metaft.recipes import Recipe
 from metaft.tasks.task import Task
 
 
@@ -22,3 +23,18 @@ def target_scale(task: Task) -> tuple[float, float]:
     """Return mean and deviation of a regression's training targets."""
     labels = task.train.labels
     return float(labels.mean()), float(labels.std()) or 1.0
+
+
+def class_weights(task: Task, recipe: Recipe) -> Tensor | None:
+    """Return what a row of each class counts `(classes,)`; None where all count alike.
+
+    `balanced` is rows / (classes x rows of the class), as scikit-learn's `compute_class_weight`;
+    classes without a training row are not counted, and count 1 themselves.
+    """
+    if recipe.class_weights == "equal":
+        return None
+    counts = np.bincount(task.train.labels, minlength=task.num_outputs)
+    present = counts > 0
+    weights = np.ones(len(counts))
+    weights[present] = counts.sum() / (present.sum() * counts[present])
+    return torch.from_numpy(weights.astype(np.float32))
