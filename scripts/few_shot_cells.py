@@ -180,12 +180,11 @@ def chosen_options(
 
 
 def best_meta_learned(results: Sequence[Result], methods: Sequence[str]) -> str | None:
-    """Return the meta-learned method that was best on the development datasets."""
+    """Return the meta-learned method that was best on the development datasets, if any was run."""
     learned = [method for method in methods if method in META_LEARNED]
-    best = {
-        method: max(_mean_accuracies(results, method).values(), default=-1) for method in learned
-    }
-    return max(learned, key=lambda method: best[method], default=None)
+    means = {method: _mean_accuracies(results, method) for method in learned}
+    developed = [method for method in learned if means[method]]
+    return max(developed, key=lambda method: max(means[method].values()), default=None)
 
 
 def groups_of(plan: Plan, stage: str, results: Sequence[Result]) -> Iterator[Group]:

@@ -159,7 +159,10 @@ def _mean_rows(results: Sequence[Result], shots: int) -> float:
 def _means(
     results: Sequence[Result], stage: str, shots: int | tuple[int, ...], methods: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """Average over draws (and shots), on the datasets where every method has the same cells."""
+    """Average over draws and shots, on the datasets where every method has the same cells.
+
+    A dataset that lacks one of the wanted numbers of shots does not count.
+    """
     wanted = (shots,) if isinstance(shots, int) else shots
     found: dict[str, dict[str, dict[tuple[int, int], float]]] = {}
     for result in results:
@@ -174,6 +177,9 @@ def _means(
         name
         for name in sorted(shared)
         if len({frozenset(datasets[name]) for datasets in found.values()}) == 1
+        and all(
+            {shots for shots, _ in datasets[name]} == set(wanted) for datasets in found.values()
+        )
     ]
     return {
         method: {name: float(np.mean(list(datasets[name].values()))) for name in whole}

@@ -139,6 +139,8 @@ def test_datasets_count_once_and_only_where_every_method_has_them():
     results += [_result("reptile", 0.1, dataset="alone"), _result("pretrained", 0.9, seed=2)]
     means = init_report._means(results, FEW, 8, ["pretrained", "reptile"])
     assert means == {"pretrained": {"two": 50.0}, "reptile": {"two": pytest.approx(70.0)}}
+    assert init_report._means(results, FEW, (8, 16), ["pretrained", "reptile"]) == {}
+    assert few_shot_cells.best_meta_learned(results, ["reptile"]) is None
 
 
 def test_the_rival_is_the_best_simple_one_and_the_family_is_corrected_together():
