@@ -60,6 +60,20 @@ def test_a_run_from_a_csv_file(dataset: Path, backbone_folder: Path, tmp_path: P
     assert trace["test"] == answer["scores"]["test"]
 
 
+def test_rows_that_are_cut_are_counted(backbone_folder: Path, tmp_path: Path) -> None:
+    lines = [f"{'the river ' * (20 if at < 6 else 1)}{at},{at % 2}" for at in range(80)]
+    for split in ("train", "validation", "test"):
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        chosen = lines if split == "train" else [f"{split} {line}" for line in lines[10:40]]
+        (tmp_path / "folder" / f"{split}.csv").write_text("text,label\n" + "\n".join(chosen))
+    options = ("--backbone", backbone_folder, "--plain", "--set", "epochs=1")
+    cut = _finetune(tmp_path / "folder", tmp_path / "a", *options, "--set", "max_length=16")
+    assert cut.exit_code == 0, cut.output
+    assert "6 of 80 training rows are longer than 16 tokens" in " ".join(cut.stderr.split())
+    whole = _finetune(tmp_path / "folder", tmp_path / "b", *options, "--set", "max_length=64")
+    assert "training rows are longer" not in whole.stderr
+
+
 def test_the_recipe_of_a_run_repeats_it(
     dataset: Path, backbone_folder: Path, tmp_path: Path
 ) -> None:

@@ -279,13 +279,20 @@ def _run(
     from metaft.finetuning.loop import fine_tune
     from metaft.finetuning.prefix_cache import PrefixCache
 
+    cache = PrefixCache(task, network, cache_limit_bytes, [recipe])
+    cut = cache.examples("train", recipe).truncated
+    if cut:
+        print_notice(
+            f"{cut:,} of {len(task.train):,} training rows are longer than {recipe.max_length} "
+            "tokens, which is where they are cut; --set max_length=N takes more."
+        )
     with progress_bar(f"fine-tuning on {task.name}", recipe.epochs) as advance:
         return fine_tune(
             task,
             network,
             recipe,
             device=device,
-            cache=PrefixCache(task, network, cache_limit_bytes, [recipe]),
+            cache=cache,
             deterministic=deterministic,
             on_epoch=lambda record: advance(
                 note=f"validation {task.metric} {record.validation[task.metric]:.3f}"
