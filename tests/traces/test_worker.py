@@ -183,14 +183,14 @@ def test_a_run_without_memory_is_recorded_and_the_others_go_on(
     job: JobFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = bench.fine_tune
+    real = bench.begin_run
 
-    def fine_tune(rows: Any, backbone: Any, recipe: Recipe, **options: Any) -> Any:
+    def begin_run(rows: Any, backbone: Any, recipe: Recipe, **options: Any) -> Any:
         if recipe.frozen_fraction == 0.5:
             bytearray(1 << 62)  # As an allocation that the machine cannot give.
         return real(rows, backbone, recipe, **options)
 
-    monkeypatch.setattr(bench, "fine_tune", fine_tune)
+    monkeypatch.setattr(bench, "begin_run", begin_run)
     record_runs([recorded[0]], job(store), "me")
     assert [trace.status for trace in store.traces(status="out_of_memory")] == ["out_of_memory"]
     assert store.ids() == set(recorded[0].runs)
