@@ -210,8 +210,8 @@ def test_traces_survive_json_and_parquet(tmp_path: Path) -> None:
         ({"task": {"column": "none"}}, "has no column 'none'; it has model, seed, lr, acc"),
         ({"task": ""}, "task is empty"),
         (
-            {"recipe": {**_SHORT["recipe"], "schedule": "cosine"}},
-            "row 1 of r.jsonl: schedule is 'cosine'; allowed is one of constant, linear",
+            {"recipe": {**_SHORT["recipe"], "schedule": "zigzag"}},
+            "row 1 of r.jsonl: schedule is 'zigzag'; allowed is one of constant, linear",
         ),
     ],
 )

@@ -70,7 +70,7 @@ def command(
     seed: int,
     output_format: str,
 ) -> None:
-    """Show rows before and after augmentation, and measure diversity and quality.
+    """Show and measure what augmentation does to rows.
 
     Label kept: a model fitted to half of the rows as they are gives a changed row of the other
     half the class that it gave before the change.

@@ -90,8 +90,8 @@ def backbone_option(command: _Command) -> _Command:
     return click.option(
         "--backbone",
         metavar="ID",
-        help="A hub id, a packaged model or a folder; default: all-MiniLM-L6-v2 for texts, "
-        "tf_efficientnet_lite0 for images.",
+        help="A hub id, timm/NAME, a folder, or minilm, efficientnet_lite0, mobilenetv2; default: "
+        "minilm for texts, efficientnet_lite0 for images.",
     )(command)
 
 

@@ -104,7 +104,7 @@ def command(
     out: Path | None,
     output_format: str,
 ) -> None:
-    """Try many recipes on one dataset, and keep the best on its validation rows.
+    """Try many recipes on one dataset and keep the best.
 
     Runs are kept in the trace store and never made twice: after a Ctrl-C the same command goes
     on where it was.
