@@ -16,7 +16,7 @@ from metaft.cli.options import (
     format_option,
     prior_option,
     probe_option,
-    settings_callback,
+    settings_option,
 )
 from metaft.cli.output import print_answer, print_notice, progress_bar
 from metaft.cli.racing import race_in_words, race_option, run_race
@@ -62,14 +62,7 @@ MAX_VALIDATION_ROWS = 1000
 @probe_option
 @race_option
 @click.option("--rows", type=click.IntRange(min=8), help="Train on so many rows.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    callback=settings_callback,
-    metavar="FIELD=VALUE",
-    help="Change a field of the recipe; can be given several times.",
-)
+@settings_option("Change a field of the recipe")
 @click.option(
     "--init",
     type=click.Choice(["pretrained", "meta"]),

@@ -16,7 +16,7 @@ from metaft.cli.options import (
     design_options,
     format_option,
     offline_option,
-    settings_callback,
+    settings_option,
     store_option,
     tasks_option,
     time_limit_option,
@@ -81,14 +81,7 @@ def _parse_stages(_: click.Context, __: click.Parameter, value: str) -> tuple[st
     metavar="SELECTOR",
     help="Tasks that give the initialisation no episode, nor do their relatives.",
 )
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    callback=settings_callback,
-    metavar="FIELD=VALUE",
-    help="Change a setting of the initialisation's training; can be given several times.",
-)
+@settings_option("Change a setting of the initialisation's training")
 @design_options
 @workers_option
 @click.option(

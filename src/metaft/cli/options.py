@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -83,6 +84,28 @@ def dataset_options(command: _Command) -> _Command:
         offline_option,
     ]
     return _applied(options, command)
+
+
+def settings_option(what: str) -> Callable[[_Command], _Command]:
+    """Return what adds `--set FIELD=VALUE`, as the mapping `settings`; `what` heads its help."""
+    return click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        callback=settings_callback,
+        metavar="FIELD=VALUE",
+        help=f"{what}; can be given several times.",
+    )
+
+
+def recipe_out_option(command: _Command) -> _Command:
+    """Add `--out`, as the parameter `out`: a file for the recipe that was found."""
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Write the recipe as YAML, too, for metaft finetune --recipe.",
+    )(command)
 
 
 def backbone_option(command: _Command) -> _Command:

@@ -15,7 +15,8 @@ from metaft.cli.options import (
     dataset_options,
     format_option,
     prior_option,
-    settings_callback,
+    recipe_out_option,
+    settings_option,
     store_option,
     time_limit_option,
 )
@@ -65,23 +66,11 @@ _SHOWN_TRIALS = 10
 )
 @prior_option
 @click.option("--rows", type=click.IntRange(min=8), help="Train on so many rows.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="FIELD=VALUE",
-    callback=settings_callback,
-    help="A field of all recipes that is not varied; can be given several times.",
-)
+@settings_option("A field of all recipes that is not varied")
 @store_option
 @time_limit_option
 @cache_limit_option
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write the best recipe as YAML, too, for metaft finetune --recipe.",
-)
+@recipe_out_option
 @format_option
 def command(
     *,

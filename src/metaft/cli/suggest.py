@@ -14,6 +14,7 @@ from metaft.cli.options import (
     duration_callback,
     format_option,
     probe_option,
+    recipe_out_option,
     size_callback,
 )
 from metaft.cli.output import print_answer, print_notice, progress_bar
@@ -69,12 +70,7 @@ _SHOWN_FIELDS = (
     show_default=True,
     help="Recipes to give: the best one and its alternatives.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write the recipe as YAML, too, for metaft finetune --recipe.",
-)
+@recipe_out_option
 @probe_option
 @format_option
 def command(

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 
@@ -13,6 +10,7 @@ from metaft.prior.chosen import Chooser, Chosen
 from metaft.prior.encoding import RECIPE_INPUTS, encode_recipes
 from metaft.prior.leaving_out import LeftOut
 from metaft.prior.searches import best_tried, cells_to_try
+from metaft.prior.silence import silence_optuna
 from metaft.prior.table import TraceTable
 
 REPETITIONS = 10
@@ -74,7 +72,7 @@ def _orders(
     seeds = np.random.SeedSequence(block).generate_state(REPETITIONS)
     # A search that tries every recipe finds the best in whatever order: nothing is asked.
     asked = max((trials for trials in TRIALS if trials < len(places)), default=0)
-    with _silence():
+    with silence_optuna():
         return np.array([_study(np.array(places), values, asked, int(seed)) for seed in seeds])
 
 
@@ -103,18 +101,3 @@ def _study(points: np.ndarray, values: tuple[float, ...], trials: int, seed: int
             optuna.trial.create_trial(params=params, distributions=box, value=values[answer])
         )
     return tried + waiting
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep the library from telling of every trial, and of `multivariate` being experimental."""
-    import optuna
-
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from metaft.errors import RecipeError
+from metaft.prior.silence import silence_optuna
 from metaft.recipes import Recipe
 from metaft.searching.space import SearchSpace
 
@@ -103,7 +102,7 @@ class _Brought:
     def learn(self, score: float) -> None:
         from optuna.trial import create_trial
 
-        with _silence():
+        with silence_optuna():
             self.study.add_trial(
                 create_trial(
                     params=self.space.place_of(self.recipe),
@@ -133,7 +132,7 @@ class _Study:
         if self._start:
             return _Brought(self._start.pop(0), self._study, self._space)
         for _ in range(_MOST_CONTRADICTIONS):
-            with _silence():
+            with silence_optuna():
                 trial = self._study.ask(self._space.distributions())
             try:
                 recipe = self._base.with_settings(_rounded(trial.params))
@@ -180,7 +179,7 @@ def _new_study(sampler: Sampler, seed: int) -> Any:
     pruner: Any = optuna.pruners.NopPruner()
     if sampler == "asha":
         pruner = optuna.pruners.SuccessiveHalvingPruner(1, KEPT_SHARE)
-    with _silence():
+    with silence_optuna():
         if sampler == "tpe":
             chooser: Any = optuna.samplers.TPESampler(
                 n_startup_trials=STARTUP_TRIALS, multivariate=True, seed=seed
@@ -202,18 +201,3 @@ def _failed() -> Any:
     from optuna.trial import TrialState
 
     return TrialState.FAIL
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keep the library from telling of every trial, and of `multivariate` being experimental."""
-    import optuna
-
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)
