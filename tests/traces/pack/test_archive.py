@@ -49,8 +49,11 @@ def test_a_changed_bit_is_found(text_pack: Path, tmp_path: Path, member: str) ->
 
 
 def test_a_bit_that_the_copy_changed_is_found(text_pack: Path, tmp_path: Path) -> None:
+    # Within a file's own bytes: a zip also has some that mean nothing (hours, a second name).
+    with zipfile.ZipFile(text_pack) as pack:
+        largest = max(pack.infolist(), key=lambda member: member.compress_size)
     content = bytearray(text_pack.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[largest.header_offset + largest.compress_size // 2] ^= 1
     (tmp_path / "damaged.pack").write_bytes(content)
     with pytest.raises(PackError):
         Pack(tmp_path / "damaged.pack").check()
