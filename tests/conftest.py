@@ -17,7 +17,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from metaft.tasks.task import Kind, Metric, Split, Task
+from metaft.tasks.task import Answer, Kind, Metric, Split, Task
 
 if TYPE_CHECKING:
     from metaft.backbones.image import ImageBackbone
@@ -34,7 +34,11 @@ hypothesis.settings.load_profile("metaft")
 
 _CLASS_WORDS = ("river", "engine", "violin", "lawyer", "planet", "kitchen", "soccer", "winter")
 _FILLERS = ("the", "a", "of", "was", "near", "some", "old", "very", "with", "under")
-_METRICS: dict[str, Metric] = {"regression": "pearson"}
+_METRICS: dict[str, Metric] = {
+    "regression": "pearson",
+    "ner": "entity_f1",
+    "qa": "exact_match",
+}
 _WORDS_PER_TEXT = 6
 _SIDE_PIXELS = 16
 
@@ -149,7 +153,7 @@ def tiny_task() -> TaskFactory:
             train=splits[0],
             validation=splits[1],
             test=splits[2],
-            label_names=() if kind == "regression" else _CLASS_WORDS[:classes],
+            label_names=_label_names(kind, classes),
             metric=_METRICS.get(kind, "accuracy"),
             source="file",
         )
@@ -165,17 +169,49 @@ def _vocabulary() -> dict[str, int]:
     return {token: number for number, token in enumerate(dict.fromkeys(tokens))}
 
 
+def _label_names(kind: Kind, classes: int) -> tuple[str, ...]:
+    if kind in ("regression", "qa"):
+        return ()
+    names = _CLASS_WORDS[:classes]
+    return ("O", *(f"B-{name}" for name in names)) if kind == "ner" else names
+
+
 def _split(kind: Kind, rows: int, classes: int, rng: np.random.Generator) -> Split:
     labels = np.arange(rows) % classes  # balanced, whatever the size
     rng.shuffle(labels)
     if kind == "image_classification":
         return Split(labels=labels, images=tuple(_image(label, rng) for label in labels.tolist()))
     texts = _texts(labels, rng)
+    if kind == "ner":
+        return _tagged(texts, labels)
+    if kind == "qa":
+        return _asked(texts, labels)
     pairs = _texts(labels, rng) if kind == "pair_classification" else None
     if kind == "regression":
         targets = labels + rng.normal(0, 0.1, rows)
         return Split(labels=targets, texts=texts)
     return Split(labels=labels, texts=texts, text_pairs=pairs)
+
+
+def _tagged(texts: tuple[str, ...], labels: np.ndarray) -> Split:
+    """Tag the word that gives the class away, and no other."""
+    words = tuple(tuple(text.split()) for text in texts)
+    tags = tuple(
+        np.array([(word == _CLASS_WORDS[label]) * (label + 1) for word in row], dtype=np.int64)
+        for row, label in zip(words, labels.tolist(), strict=True)
+    )
+    return Split(labels=labels + 1, texts=texts, words=words, tags=tags)
+
+
+def _asked(texts: tuple[str, ...], labels: np.ndarray) -> Split:
+    """Ask for the word that gives the class away."""
+    found = [_CLASS_WORDS[label] for label in labels.tolist()]
+    answers = tuple(
+        (Answer(word, text.index(word)),) for text, word in zip(texts, found, strict=True)
+    )
+    questions = tuple(f"some {number}" for number in range(len(texts)))
+    ones = np.ones(len(texts), dtype=np.int64)
+    return Split(labels=ones, texts=questions, text_pairs=texts, answers=answers)
 
 
 def _texts(labels: np.ndarray, rng: np.random.Generator) -> tuple[str, ...]:

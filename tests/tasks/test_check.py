@@ -47,17 +47,21 @@ def test_what_cannot_be_reached_is_no_problem() -> None:
     assert "METAFT_DATA names no mirror that holds text/wikigold" in reports[1].problem
 
 
-def test_kinds_that_cannot_be_fine_tuned_are_counted(
+def test_tagged_words_are_checked_as_they_are_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("METAFT_DATA", str(tmp_path))
-    _write(tmp_path / "text/wikigold", tokens=[["a"]] * 3, ner_tags=[[0]] * 3)
-    _write(tmp_path / "text/btc", tokens=[["a"]])
+    words = [[f"w{number}", "x"] for number in range(20)]
+    _write(
+        tmp_path / "text/wikigold", tokens=words, ner_tags=[[0, number % 2] for number in range(20)]
+    )
+    _write(tmp_path / "text/btc", tokens=words)
     good, bad = _check("wikigold", "btc")
     assert good.status == "ok"
-    assert good.rows == {"train": 3}
+    assert sum(good.rows.values()) == 20
+    assert good.majority_share == pytest.approx(0.75, abs=0.05)
     assert bad.status == "problem"
-    assert "lacks the column 'ner_tags'" in bad.problem
+    assert "has no column of tags" in bad.problem
 
 
 def test_data_that_is_not_as_the_card_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

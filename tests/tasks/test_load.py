@@ -242,8 +242,6 @@ def test_an_image_over_50_megapixels_is_refused(tmp_path: Path) -> None:
         ("missing.parquet", "no file or folder"),
         ("glue/sst-2", r"Did you mean glue/sst2 .*\? Otherwise: Leave out --offline"),
         ("some/such", "is not on this machine, and the hub may not be asked"),
-        ("squad", "is of kind qa, which cannot be fine-tuned yet; allowed are classification"),
-        ("ontonotes", "is of kind ner"),
         ("yelp_review_full", "'Yelp/yelp_review_full' is not on this machine.*METAFT_DATA"),
     ],
 )

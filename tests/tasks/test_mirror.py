@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from metaft.errors import TaskError
-from metaft.tasks.card import LOADABLE_KINDS, cards_folder, load_cards
+from metaft.tasks.card import cards_folder, load_cards
 from metaft.tasks.load import load_task
 from metaft.tasks.mirror import bundled_folder, mirror_folder, read_on_disk
 from metaft.tasks.split import content_keys
@@ -141,5 +141,5 @@ def test_tasks_of_the_real_mirror(name: str) -> None:
 @pytest.mark.mirror
 def test_every_card_of_the_real_mirror_finds_its_folder() -> None:
     for card in load_cards().values():
-        if card.mirror_folder and card.kind in LOADABLE_KINDS:
+        if card.mirror_folder:
             assert mirror_folder(card) is not None, card.name

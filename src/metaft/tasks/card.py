@@ -16,10 +16,6 @@ from metaft.errors import TaskError
 from metaft.files import shipped_folder
 from metaft.tasks.task import Kind, Metric, Modality
 
-LOADABLE_KINDS: frozenset[str] = frozenset(
-    {"classification", "pair_classification", "regression", "image_classification"}
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class TaskCard:

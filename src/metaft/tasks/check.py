@@ -9,13 +9,12 @@ from typing import Literal
 import numpy as np
 
 from metaft.errors import TaskError
-from metaft.tasks.card import LOADABLE_KINDS, TaskCard
+from metaft.tasks.card import TaskCard
 from metaft.tasks.hub import HubUnreachableError, hub_is_switched_off, resolve_on_hub
 from metaft.tasks.load import load_task
-from metaft.tasks.mirror import bundled_folder, mirror_folder, read_on_disk
+from metaft.tasks.mirror import bundled_folder, mirror_folder
 
 Status = Literal["ok", "unreachable", "problem"]
-_COLUMNS = {"ner": ("tokens", "ner_tags"), "qa": ("question", "context", "answers")}
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def check_cards(
 
 def _check(card: TaskCard, silent_hub: str) -> CardReport:
     if bundled_folder(card) is not None or mirror_folder(card) is not None:
-        return _check_task(card) if card.kind in LOADABLE_KINDS else _check_rows(card)
+        return _check_task(card)
     if card.hub_id is None:
         missing = f"METAFT_DATA names no mirror that holds {card.mirror_folder}"
         return CardReport(card.name, card.kind, "unreachable", problem=missing)
@@ -104,7 +103,8 @@ def _check_task(card: TaskCard) -> CardReport:
     """Load a task as a run would."""
     task = load_task(card.name, offline=True)
     splits = {"train": task.train, "validation": task.validation, "test": task.test}
-    counts = None if task.is_regression else np.bincount(task.train.labels)
+    classes = task.training_classes
+    counts = None if classes is None else np.bincount(classes)
     return CardReport(
         card.name,
         card.kind,
@@ -114,26 +114,4 @@ def _check_task(card: TaskCard) -> CardReport:
         classes=len(task.label_names),
         majority_share=None if counts is None else round(float(counts.max() / counts.sum()), 4),
         notices=task.notices,
-    )
-
-
-def _check_rows(card: TaskCard) -> CardReport:
-    """Read the files of a kind that cannot be fine-tuned yet."""
-    raw = read_on_disk(card)
-    tables = {} if raw is None else raw.tables
-    for split, table in tables.items():
-        missing = [name for name in _COLUMNS[card.kind] if name not in table.column_names]
-        if missing:
-            raise TaskError(
-                f"the {split} split of {card.name!r} lacks the column {missing[0]!r}",
-                "Copy the folder again",
-            )
-    return CardReport(
-        card.name,
-        card.kind,
-        "ok",
-        source="" if raw is None else raw.source,
-        rows={split: table.num_rows for split, table in tables.items()},
-        classes=len(card.label_names),
-        notices=(f"{card.kind} cannot be fine-tuned yet",),
     )

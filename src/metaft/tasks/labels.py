@@ -127,6 +127,12 @@ def _form_of(column: pa.ChunkedArray, split: str, name: str) -> _Form:
         return "whole numbers"
     if pa.types.is_floating(kind):
         return "decimal numbers"
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        raise TaskError(
+            f"the labels in the {split} split of {name!r} are lists: several labels per row are "
+            "not supported, one is",
+            "Keep one label per row; for a tag per word, name the column of words tokens",
+        )
     raise TaskError(
         f"the labels in the {split} split of {name!r} are of type {kind}; "
         "allowed are texts, whole numbers (classes) and decimal numbers (a regression)",

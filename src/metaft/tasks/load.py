@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from metaft.errors import TaskError
-from metaft.tasks.card import LOADABLE_KINDS, TaskCard, load_cards, relatives_of
+from metaft.tasks.card import TaskCard, load_cards, relatives_of
 from metaft.tasks.columns import RECOGNISED, ColumnNames, Roles, recognise_columns
 from metaft.tasks.hub import card_of_hub_id, is_hub_id, read_hub
 from metaft.tasks.inputs import drop_empty_texts, read_images, read_texts, refuse_long_rows
@@ -20,9 +20,11 @@ from metaft.tasks.labels import (
 )
 from metaft.tasks.local import existing_path, looks_like_path, read_path
 from metaft.tasks.mirror import MIRROR_VARIABLE, read_on_disk
+from metaft.tasks.questions import asks_questions, read_questions
 from metaft.tasks.raw import RawDataset
 from metaft.tasks.select import closest_names
-from metaft.tasks.split import cut_test, cut_validation, drop_repeated
+from metaft.tasks.separating import separate
+from metaft.tasks.tagged import is_tagged, read_tagged
 from metaft.tasks.task import Kind, Metric, Split, Task
 
 MIN_ROWS = 8
@@ -64,30 +66,19 @@ def find_dataset(dataset: str, *, offline: bool = False) -> RawDataset:
         offline: Never ask the hub; what it gave before is still used.
 
     Raises:
-        TaskError: If there is no such dataset, it cannot be read, or its kind is not
-            supported yet.
+        TaskError: If there is no such dataset, or it cannot be read.
     """
     path = existing_path(dataset)
     if path is not None:
         return read_path(path)
     card = load_cards().get(dataset) or card_of_hub_id(dataset)
     if card is not None:
-        _refuse_kind(card)
         return read_on_disk(card) or _from_hub(card, offline)
     if looks_like_path(dataset):
         raise TaskError(f"there is no file or folder {dataset!r}", "Check the path")
     if is_hub_id(dataset):
         return _from_hub_or_close_name(dataset, offline)
     raise _no_such_dataset(dataset)
-
-
-def _refuse_kind(card: TaskCard) -> None:
-    if card.kind not in LOADABLE_KINDS:
-        raise TaskError(
-            f"the task {card.name!r} is of kind {card.kind}, which cannot be fine-tuned yet; "
-            f"allowed are {', '.join(sorted(LOADABLE_KINDS))}",
-            "Choose another task; `metaft tasks list` shows their kinds",
-        )
 
 
 def _from_hub(card: TaskCard, offline: bool) -> RawDataset:
@@ -121,6 +112,10 @@ def _no_such_dataset(dataset: str) -> TaskError:
 
 
 def _build_task(raw: RawDataset, named: ColumnNames, seed: int) -> Task:
+    if is_tagged(raw, named):
+        return read_tagged(raw, named, seed)
+    if asks_questions(raw):
+        return read_questions(raw, seed)
     roles = recognise_columns(raw, named)
     tables, notices = _usable_tables(raw, roles)
     labels = _read_labels(raw, tables, roles)
@@ -129,7 +124,7 @@ def _build_task(raw: RawDataset, named: ColumnNames, seed: int) -> Task:
         for split, table in tables.items()
     }
     kind = raw.card.kind if raw.card is not None else _kind_of(roles, labels)
-    splits, cut_notices = _separate(splits, raw.name, seed)
+    splits, cut_notices = separate(splits, raw.name, seed)
     metric, metric_notices = _choose_metric(raw, kind, splits["train"], labels)
     return Task(
         name=raw.name,
@@ -247,36 +242,6 @@ def _choose_metric(
         f"{share:.0%} of the training rows are {name!r}, so macro F1 is the metric: always "
         "answering that would be nearly as accurate as anything"
     ]
-
-
-def _separate(splits: dict[str, Split], name: str, seed: int) -> tuple[dict[str, Split], list[str]]:
-    """Take texts that stand in two splits out of the earlier one, and cut missing splits."""
-    notices = []
-    train, dropped = drop_repeated(
-        splits["train"], [splits[split] for split in ("validation", "test") if split in splits]
-    )
-    if dropped:
-        notices.append(f"{dropped} rows of train stand in validation or test too: left out")
-    validation, test = splits.get("validation"), splits.get("test")
-    if validation is not None and test is not None:
-        validation, dropped = drop_repeated(validation, [test])
-        if dropped:
-            notices.append(f"{dropped} rows of validation stand in test too: left out")
-    if test is None:
-        train, test = cut_test(train, seed)
-        notices.append(f"no test split: {len(test)} rows of train are held out (seed {seed})")
-    if validation is None:
-        train, validation = cut_validation(train, seed)
-        notices.append(f"no validation split: {len(validation)} rows of train are cut for it")
-    parts = {"train": train, "validation": validation, "test": test}
-    empty = [split for split, part in parts.items() if len(part) == 0]
-    if empty:
-        raise TaskError(
-            f"no row of {name!r} is left for {empty[0]}: its texts are all the same, or stand in "
-            "another split too",
-            "Add rows with other texts",
-        )
-    return parts, notices
 
 
 def _class_notices(train: Split, labels: EncodedLabels) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -73,14 +73,26 @@ def with_train(tables: Mapping[str, pa.Table], name: str) -> dict[str, pa.Table]
 
 
 def declared_class_names(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
-    """Return the class names that a Parquet or Arrow file written by `datasets` declares."""
+    """Return the class names that a Parquet or Arrow file written by `datasets` declares.
+
+    Of a column that holds lists of classes, such as the tags of words, likewise.
+    """
     try:
         written = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = written.get("info", {}).get("features", {})
+        described = {column: _of_items(feature) for column, feature in features.items()}
         return {
             column: tuple(feature["names"])
-            for column, feature in features.items()
+            for column, feature in described.items()
             if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
         }
     except (ValueError, KeyError, AttributeError, TypeError):
         return {}  # somebody else's metadata under the same key
+
+
+def _of_items(feature: Any) -> Any:
+    """Return what a list's items are described as; anything else as it is."""
+    if isinstance(feature, list):
+        return feature[0] if len(feature) == 1 else None
+    is_list = isinstance(feature, dict) and feature.get("_type") in ("Sequence", "List")
+    return feature.get("feature") if is_list else feature

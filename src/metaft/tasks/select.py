@@ -7,7 +7,7 @@ import typing
 from fnmatch import fnmatchcase
 
 from metaft.errors import TaskError
-from metaft.tasks.card import LOADABLE_KINDS, TaskCard, load_cards, sharing_texts_with
+from metaft.tasks.card import TaskCard, load_cards, sharing_texts_with
 from metaft.tasks.task import Modality
 
 TARGETS: frozenset[str] = frozenset(
@@ -93,7 +93,7 @@ def _meant_by(term: str, *, with_targets: bool = False) -> set[str]:
         raise _no_such_task(term)
     if with_targets:
         return met
-    return {name for name in met - TARGETS if cards[name].kind in LOADABLE_KINDS}
+    return met - TARGETS
 
 
 def _no_such_task(term: str) -> TaskError:

@@ -24,21 +24,45 @@ Metric = Literal["accuracy", "macro_f1", "pearson", "spearman", "entity_f1", "ex
 _Cell = TypeVar("_Cell")
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer to a question.
+
+    Attributes:
+        text: As it stands in the context.
+        start: Place of its first character there.
+    """
+
+    text: str
+    start: int
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """The rows of one split, column by column; every column has the same length.
 
     Attributes:
-        labels: `(rows,)`, int64 class numbers, or float64 targets of a regression.
-        texts: The text of each row; None for images.
-        text_pairs: The second text of each row; None where there is one text.
+        labels: `(rows,)`, int64 class numbers, or float64 targets of a regression. Where what is
+            predicted stands at places of the text, this is what rows are sampled by: the number
+            of the rarest tag in the row, or whether the question has an answer (1 or 0).
+        texts: The text of each row; None for images. Of tagged words, these with spaces between
+            them; of questions, the question.
+        text_pairs: The second text of each row; None where there is one text. Of questions, the
+            context.
         images: The encoded bytes (PNG, JPEG ...) of each row; None for texts.
+        words: The words of each row, where words have tags.
+        tags: `(words,)` int64 tag number of each row's words, likewise.
+        answers: The right answers to each row's question, one of which is enough; none where
+            the context has no answer.
     """
 
     labels: np.ndarray
     texts: tuple[str, ...] | None = None
     text_pairs: tuple[str, ...] | None = None
     images: tuple[bytes, ...] | None = None
+    words: tuple[tuple[str, ...], ...] | None = None
+    tags: tuple[np.ndarray, ...] | None = None
+    answers: tuple[tuple[Answer, ...], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -54,6 +78,9 @@ class Split:
             texts=pick(self.texts),
             text_pairs=pick(self.text_pairs),
             images=pick(self.images),
+            words=pick(self.words),
+            tags=pick(self.tags),
+            answers=pick(self.answers),
         )
 
 
@@ -65,7 +92,7 @@ class Task:
         name: The card's name (`glue/sst2`), or the path it was read from.
         kind: What is predicted from what.
         train, validation, test: The splits; no text stands in two of them.
-        label_names: Class number -> name; empty for a regression.
+        label_names: Class number -> name; empty for regressions and questions.
         metric: The primary metric; higher is better.
         source: Where the rows came from: `bundled`, `mirror`, `file`, `hub`.
         relatives: Names of tasks that share texts or a domain with this one.
@@ -95,8 +122,22 @@ class Task:
 
     @property
     def num_outputs(self) -> int:
-        """Outputs of the head: the classes, or 1 for a regression."""
+        """Outputs of the head: the classes, 1 for a regression, or an answer's two ends."""
+        if self.kind == "qa":
+            return 2
         return 1 if self.is_regression else len(self.label_names)
+
+    @property
+    def training_classes(self) -> np.ndarray | None:
+        """Class number of every training row, or of each of their words; None without classes."""
+        if self.train.tags is not None:
+            return np.concatenate(self.train.tags)
+        return None if self.is_regression or self.kind == "qa" else self.train.labels
+
+    @property
+    def is_by_token(self) -> bool:
+        """Whether the head answers for every token rather than for the row."""
+        return self.kind in ("ner", "qa")
 
     @cached_property
     def fingerprint(self) -> str:
@@ -110,6 +151,11 @@ class Task:
                     raw = value if isinstance(value, bytes) else value.encode()
                     digest.update(len(raw).to_bytes(8, "little"))
                     digest.update(raw)
+            for words, tags in zip(split.words or (), split.tags or (), strict=True):
+                digest.update("\x1f".join(words).encode())
+                digest.update(np.ascontiguousarray(tags).tobytes())
+            for answers in split.answers or ():
+                digest.update(repr([(answer.text, answer.start) for answer in answers]).encode())
         return digest.hexdigest()[:16]
 
     def replaced(self, **splits: Split) -> Task:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,3 +58,13 @@ def test_nothing_to_pack_leaves_nothing(
     with pytest.raises(PackError, match="none of the tasks can be packed"):
         write_pack([absent], store, tmp_path / "out" / "p")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_tagged_words_are_named_as_what_cannot_be_packed(
+    text_runs: list[PlannedRun], store: TraceStore, tmp_path: Path
+) -> None:
+    rows = [{"tokens": ["river", str(n)], "ner_tags": ["B-X", "O"]} for n in range(20)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    tagged = dataclasses.replace(text_runs[0], task=str(tmp_path / "rows.jsonl"))
+    with pytest.raises(PackError, match="tasks of kind ner cannot be packed yet"):
+        write_pack([tagged], store, tmp_path / "p")

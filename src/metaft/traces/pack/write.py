@@ -123,6 +123,10 @@ class _Packing:
         """Add the runs of one task that are missing, and its rows."""
         task, self._facts[name] = _look_at(name, offline)
         problems = problems_of(wanted, self._facts, self._backbones)
+        if task is not None and task.is_by_token:
+            problems = {
+                name: f"tasks of kind {task.kind} cannot be packed yet; record them in place"
+            }
         if task is None or problems:
             self._problems |= problems
             return

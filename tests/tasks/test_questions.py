@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from metaft.errors import TaskError
+from metaft.tasks.load import load_task
+from metaft.tasks.task import Answer
+
+
+def _rows(count: int = 20) -> list[dict[str, object]]:
+    return [
+        {
+            "question": f"What is number {number}?",
+            "context": f"Of all the numbers {number} is one, and {number} is good.",
+            "answers": {"text": [str(number)], "answer_start": [19]},
+        }
+        for number in range(100, 100 + count)
+    ]
+
+
+def _write(path: Path, rows: list[dict[str, object]]) -> str:
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return str(path)
+
+
+def test_questions_of_a_file(tmp_path: Path) -> None:
+    task = load_task(_write(tmp_path / "asked.jsonl", _rows()))
+    assert (task.kind, task.metric, task.num_outputs) == ("qa", "exact_match", 2)
+    assert task.label_names == ()
+    assert task.training_classes is None
+    for text, context, answers in zip(
+        task.train.texts or (), task.train.text_pairs or (), task.train.answers or (), strict=True
+    ):
+        (answer,) = answers
+        assert context[answer.start :].startswith(answer.text)
+        assert answer.text in text
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ({"text": ["100"], "answer_start": [5]}, (Answer("100", 19),)),  # stands elsewhere
+        ({"text": [" 100 "], "answer_start": [18]}, (Answer("100", 19),)),
+        (
+            {"text": ["100", "100"], "answer_start": [19, 35]},
+            (Answer("100", 19), Answer("100", 35)),
+        ),
+        ({"text": [], "answer_start": []}, ()),
+        (None, ()),
+    ],
+)
+def test_answers_are_put_right(tmp_path: Path, answers: object, expected: object) -> None:
+    rows = _rows(40)
+    rows[0]["answers"] = answers
+    for split, part in (("train", rows[:30]), ("test", rows[30:])):
+        _write(tmp_path / f"{split}.jsonl", part)
+    task = load_task(str(tmp_path))
+    found = {
+        text: right
+        for split in (task.train, task.validation)
+        for text, right in zip(split.texts or (), split.answers or (), strict=True)
+    }
+    assert found["What is number 100?"] == expected
+
+
+def test_answers_that_stand_nowhere_are_left_out(tmp_path: Path) -> None:
+    rows = _rows()
+    rows[4]["answers"] = {"text": ["banana"], "answer_start": [3]}
+    task = load_task(_write(tmp_path / "asked.jsonl", rows))
+    assert any("1 rows of the train split of" in notice for notice in task.notices)
+    assert len(task.train) + len(task.validation) + len(task.test) == 19
+
+
+@pytest.mark.parametrize(
+    "answers", ["100", ["100"], {"text": ["a"]}, {"text": ["a"], "answer_start": []}]
+)
+def test_answers_of_another_form_are_refused(tmp_path: Path, answers: object) -> None:
+    rows = [{**row, "answers": answers} for row in _rows()]
+    with pytest.raises(TaskError, match=r"the answers in row 1 of .* are .* Write them as SQuAD"):
+        load_task(_write(tmp_path / "asked.jsonl", rows))
+
+
+def test_rows_of_one_context_stay_together(tmp_path: Path) -> None:
+    rows = _rows(10)
+    doubled = [*rows, *({**row, "question": f"And {row['question']}"} for row in rows)]
+    task = load_task(_write(tmp_path / "asked.jsonl", doubled))
+    train, test = set(task.train.text_pairs or ()), set(task.test.text_pairs or ())
+    assert not train & test
+
+
+@pytest.mark.mirror
+def test_squad_of_the_real_mirror() -> None:
+    task = load_task("squad", offline=True)
+    assert len(task.test) == 872
+    assert all(task.train.answers or ())
