@@ -8,12 +8,19 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoModelForSequenceClassification
+from transformers import (
+    AutoModel,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 
 from metaft.backbones.text import TextBackbone
+from metaft.backbones.text_saving import HEAD_FILE
 from metaft.errors import BackboneError
-from metaft.tasks.task import Split
+from metaft.tasks.task import Kind, Split
 
 TEXTS = ("the river was near", "an engine of some very old planet near the kitchen", "winter")
 SPLIT = Split(labels=np.zeros(3, dtype=np.int64), texts=TEXTS)
@@ -35,6 +42,9 @@ FAMILIES = {
     ),
     "modernbert": transformers.ModernBertConfig(
         **SMALL, intermediate_size=32, pad_token_id=0, cls_token_id=2, sep_token_id=3
+    ),
+    "gpt2": transformers.GPT2Config(
+        vocab_size=200, n_embd=16, n_layer=3, n_head=2, n_positions=64, pad_token_id=0
     ),
 }
 
@@ -83,6 +93,42 @@ def test_every_family_is_saved_as_its_own_classifier(family: TextBackbone, tmp_p
     batch = _batch(family)
     assert torch.allclose(theirs(**batch).logits, head(family(batch)), atol=1e-5)
     assert theirs.config.id2label == {0: "a", 1: "b", 2: "c"}
+
+
+@torch.no_grad()
+def test_every_family_gives_the_states_of_tokens(family: TextBackbone) -> None:
+    batch = _batch(family)
+    whole = family.token_states(batch)
+    assert whole.shape == (*batch["input_ids"].shape, family.token_width)
+    states = family.hidden_states(batch, [1, 2, 3])
+    for depth, hidden in states.items():
+        assert torch.allclose(family.token_states(batch, start=depth, hidden=hidden), whole)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["ner", "qa"])
+def test_every_family_is_saved_with_its_head_for_tokens(
+    family: TextBackbone, tmp_path: Path, kind: Kind
+) -> None:
+    outputs = 3 if kind == "ner" else 2
+    head, names = nn.Linear(family.token_width, outputs), ["O", "B-a", "I-a"][:outputs]
+    family.save(tmp_path, head, names if kind == "ner" else [], kind=kind)
+    batch = _batch(family)
+    own = head(family.token_states(batch))
+    if (tmp_path / HEAD_FILE).exists():  # It has more layers in between, which did not learn.
+        assert family.model.config.model_type == "modernbert"
+        states = AutoModel.from_pretrained(tmp_path).eval()(**batch).last_hidden_state
+        weights = load_file(tmp_path / HEAD_FILE)
+        theirs = states @ weights["weight"].T + weights["bias"]
+    elif kind == "ner":
+        model = AutoModelForTokenClassification.from_pretrained(tmp_path).eval()
+        assert model.config.id2label[1] == "B-a"
+        theirs = model(**batch).logits
+    else:
+        answer = AutoModelForQuestionAnswering.from_pretrained(tmp_path).eval()(**batch)
+        theirs = torch.stack([answer.start_logits, answer.end_logits], 2)
+    mask = batch["attention_mask"].bool()
+    assert torch.allclose(theirs[mask], own[mask], atol=1e-5)
 
 
 @torch.no_grad()

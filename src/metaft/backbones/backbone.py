@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from metaft.tasks.task import Modality, Split
+from metaft.errors import BackboneError
+from metaft.tasks.task import Kind, Modality, Split
 
 Batch = dict[str, Tensor]
 
@@ -30,11 +31,18 @@ class Examples:
             all rows (`pixels`: uint8 `(rows, 3, side, side)`).
         lengths: `(rows,)` tokens of each row; 1 for images. Batches group like lengths.
         truncated: Rows that were cut to the longest allowed length.
+        places: What tokens stand for, where the head answers for each of them. Of tagged words,
+            `(words,)` the first token of each, -1 for words that were cut off; of questions,
+            `(tokens, 2)` the characters of the context that each covers, -1 for the others.
+        owners: `(rows,)` the row of the split that each row here is a window of, where long
+            contexts are cut into several; None where they are the same rows.
     """
 
     columns: Mapping[str, Sequence[np.ndarray] | Tensor]
     lengths: np.ndarray
     truncated: int = 0
+    places: Sequence[np.ndarray] | None = None
+    owners: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -46,7 +54,12 @@ class Examples:
             name: column[numbers] if isinstance(column, Tensor) else [column[n] for n in numbers]
             for name, column in self.columns.items()
         }
-        return Examples(columns=columns, lengths=self.lengths[numbers])
+        return Examples(
+            columns=columns,
+            lengths=self.lengths[numbers],
+            places=None if self.places is None else [self.places[n] for n in numbers],
+            owners=None if self.owners is None else self.owners[numbers],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +89,7 @@ class Backbone(nn.Module, ABC):
         model: The library's own module, without its classifier.
         depth: Number of blocks.
         width: Size of the pooled features.
+        token_width: Size of the last hidden state of a token; that of the features for images.
         fingerprint: 16 hexadecimal digits over architecture and pretrained weights.
         source: Where the weights came from: `package`, `folder`, `hub`, `random`.
     """
@@ -85,6 +99,7 @@ class Backbone(nn.Module, ABC):
     identity: str
     depth: int
     width: int
+    token_width: int
     fingerprint: str
     source: str
 
@@ -142,6 +157,19 @@ class Backbone(nn.Module, ABC):
             Pooled features `(rows, width)`.
         """
 
+    def token_states(self, batch: Batch, *, start: int = 0, hidden: Tensor | None = None) -> Tensor:
+        """Run the blocks from `start` on, without pooling; the arguments are those of `forward`.
+
+        Returns:
+            The last hidden states `(rows, tokens, token_width)`.
+
+        Raises:
+            BackboneError: If the backbone takes images.
+        """
+        raise BackboneError(
+            f"the image backbone {self.identity!r} has no tokens", "Choose a backbone for texts"
+        )
+
     @abstractmethod
     def pool(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Pool a hidden state of any depth for probing: `(rows, channels of that depth)`."""
@@ -162,14 +190,16 @@ class Backbone(nn.Module, ABC):
         head: nn.Linear,
         label_names: Sequence[str],
         *,
+        kind: Kind,
         image_size: int | None = None,
     ) -> None:
         """Write backbone and head as one model that plain transformers (or timm) loads.
 
         Args:
             folder: Exists already; files are written into it.
-            head: `(outputs, width)` linear layer on the pooled features.
-            label_names: Class names; empty for a regression.
+            head: `(outputs, width)` linear layer on the features.
+            label_names: Class names; empty where there are none.
+            kind: What is predicted from what.
             image_size: Pixels per side that it was trained on; None for those of pretraining,
                 and for texts.
         """

@@ -19,7 +19,7 @@ from metaft.backbones.backbone import Backbone, Batch, Examples
 from metaft.backbones.image_blocks import Outline, handed_in, outline_of, recorded
 from metaft.backbones.image_files import decode_images
 from metaft.errors import BackboneError
-from metaft.tasks.task import Split
+from metaft.tasks.task import Kind, Split
 
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
@@ -61,7 +61,7 @@ class ImageBackbone(Backbone):
         self._classifier_path = _remove_classifier(self.model)
         self._outline: Outline = outline_of(self.model)
         self.depth = len(self._outline.units)
-        self.width = self.model.head_hidden_size
+        self.width = self.token_width = self.model.head_hidden_size
         self.fingerprint = _fingerprint(self.architecture, self.model)
         self.freeze(0.0)
         self.eval()
@@ -217,6 +217,7 @@ class ImageBackbone(Backbone):
         head: nn.Linear,
         label_names: Sequence[str],
         *,
+        kind: Kind = "image_classification",
         image_size: int | None = None,
     ) -> None:
         """Write one model that `timm.create_model("local-dir:FOLDER", pretrained=True)` loads.
@@ -225,6 +226,7 @@ class ImageBackbone(Backbone):
             folder: Exists already; files are written into it.
             head: `(outputs, width)` linear layer on the pooled features.
             label_names: Class names.
+            kind: Images are classified.
             image_size: Pixels per side that the model was trained with, written down as its
                 preprocessing; None keeps those of pretraining.
         """

@@ -47,9 +47,11 @@ from metaft.backbones.text_files import (
     quiet_transformers,
     with_mean_pooling,
 )
+from metaft.backbones.text_saving import put_head, save_with_token_head, write_model
+from metaft.backbones.tokens import encode_questions, encode_words, examples_of
 from metaft.backbones.vocabulary import CompactEmbedding, can_be_compact
 from metaft.errors import BackboneError
-from metaft.tasks.task import Split
+from metaft.tasks.task import Kind, Split
 
 # Tokens; a GPU wants aligned shapes, while on a CPU every token of padding is work for nothing
 # (a multiple of 8 cost 28 % of scoring and 10 % of a training step at 11 tokens per text).
@@ -90,8 +92,10 @@ class TextBackbone(Backbone):
         if pooling == "mean":
             self.width = model.config.hidden_size
         else:
-            self.width = model.get_submodule(self._classifier_path).in_features  # type: ignore[assignment]
+            classifier: Any = model.get_submodule(self._classifier_path)
+            self.width, self._has_head_bias = classifier.in_features, classifier.bias is not None
             replace_module(model, self._classifier_path, nn.Identity())
+        self.token_width = model.config.hidden_size
         self._blocks_path = find_blocks(model)
         self._is_output_known = False
         self._block_outputs: int | None = None
@@ -191,6 +195,10 @@ class TextBackbone(Backbone):
                 f"the text backbone {self.identity!r} came without a tokenizer, as in a pack",
                 "Load it by its name, or give it rows that are encoded",
             )
+        if split.words is not None:
+            return encode_words(self.tokenizer, split, self.longest(max_length))
+        if split.answers is not None:
+            return encode_questions(self.tokenizer, split, self.longest(max_length))
         pairs = None if split.text_pairs is None else list(split.text_pairs)
         encoded = self.tokenizer(
             list(split.texts),
@@ -198,13 +206,7 @@ class TextBackbone(Backbone):
             truncation=True,
             max_length=self.longest(max_length),
         )
-        names = [name for name in self.tokenizer.model_input_names if name != "attention_mask"]
-        columns = {
-            name: [np.asarray(row, dtype=np.int32) for row in encoded[name]] for name in names
-        }
-        truncated = sum(bool(row.overflowing) for row in encoded.encodings or ())
-        lengths = np.array([len(row) for row in columns["input_ids"]], dtype=np.int64)
-        return Examples(columns=columns, lengths=lengths, truncated=truncated)
+        return examples_of(self.tokenizer, encoded)
 
     def collate(self, examples: Examples, rows: Sequence[int] | np.ndarray) -> Batch:
         """Gather and pad rows; see `Backbone.collate`."""
@@ -269,6 +271,15 @@ class TextBackbone(Backbone):
         with skipped(self.blocks()[:start], hidden, self._outputs_of_block(batch)):
             return self._run(batch)
 
+    def token_states(self, batch: Batch, *, start: int = 0, hidden: Tensor | None = None) -> Tensor:
+        """Run the blocks from `start` on; see `Backbone.token_states`."""
+        if start == 0:
+            return self._last_states(batch)
+        if hidden is None:
+            raise ValueError(f"start is {start}: the hidden state after that depth is needed")
+        with skipped(self.blocks()[:start], hidden, self._outputs_of_block(batch)):
+            return self._last_states(batch)
+
     def pool(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Average over the mask and scale to zero mean and unit variance."""
         mask = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)  # (rows, tokens, 1)
@@ -288,26 +299,30 @@ class TextBackbone(Backbone):
         head: nn.Linear,
         label_names: Sequence[str],
         *,
+        kind: Kind = "classification",
         image_size: int | None = None,
     ) -> None:
-        """Write one model that `AutoModelForSequenceClassification` loads."""
-        outputs = head.out_features
+        """Write one model that the `AutoModelFor...` class of the kind loads."""
+        if kind in ("ner", "qa"):
+            save_with_token_head(folder, self.model.base_model, head, label_names, kind)
+        else:
+            self._save_with_row_head(folder, head, label_names)
+        if self.tokenizer is not None:
+            with quiet_transformers():
+                self.tokenizer.save_pretrained(folder)
+
+    def _save_with_row_head(
+        self, folder: Path, head: nn.Linear, label_names: Sequence[str]
+    ) -> None:
         whole: Any
         if self.pooling == "mean":
             whole = classifier_with_averaging_block(self.model, head)
         else:
             whole = copy.deepcopy(self.model)
-            replace_module(whole, self._classifier_path, copy.deepcopy(head))
-        whole.requires_grad_(True).cpu().eval()
-        whole.config.num_labels = outputs
+            put_head(whole, self._classifier_path, head, has_bias=self._has_head_bias)
+        whole.config.num_labels = head.out_features
         whole.config.problem_type = "single_label_classification" if label_names else "regression"
-        if label_names:
-            whole.config.id2label = dict(enumerate(label_names))
-            whole.config.label2id = {name: at for at, name in enumerate(label_names)}
-        with quiet_transformers():
-            whole.save_pretrained(folder)
-            if self.tokenizer is not None:
-                self.tokenizer.save_pretrained(folder)
+        write_model(folder, whole, label_names)
 
     def longest(self, max_length: int) -> int:
         """Cap a length by what the positions of the model allow."""
@@ -322,6 +337,10 @@ class TextBackbone(Backbone):
         if self.pooling == "native":
             return output.logits
         return self.pool(output.last_hidden_state, batch)
+
+    def _last_states(self, batch: Batch) -> Tensor:
+        states: Tensor = self.model.base_model(**batch).last_hidden_state
+        return states
 
     def _outputs_of_block(self, batch: Batch) -> int | None:
         """Return how many outputs a block gives as a tuple; None where it gives a tensor."""
