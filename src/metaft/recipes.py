@@ -20,6 +20,7 @@ Schedule = Literal[
 ]
 Optimizer = Literal["adamw", "adam", "sgd", "schedule_free", "prodigy"]
 ClassWeights = Literal["equal", "balanced"]
+Head = Literal["linear", "crf"]
 HeadInit = Literal["random", "linear_probe"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -81,6 +82,8 @@ class Recipe:
             `crop`, `flip`, `rotation`, `jitter`, `noise`, `erasing`, `mixup`, `cutmix`.
         augmentation_strength: Share of what each of these could change, in (0, 1]: of the
             words of a text, of the pixels and colours of an image.
+        head: `linear`; for tagged words also `crf`, a chain that scores tag after tag and bars
+            what the tagging scheme does not allow.
         head_init: `random`, or `linear_probe`: a logistic (ridge) regression on the frozen
             features becomes the head before the first step (LP-FT, Kumar et al. 2022).
         dropout: Dropout before the head, in [0, 1).
@@ -115,6 +118,7 @@ class Recipe:
     class_weights: ClassWeights = "equal"
     augmentation: str = "none"
     augmentation_strength: float = 0.1
+    head: Head = "linear"
     head_init: HeadInit = "random"
     dropout: float = 0.1
     max_gradient_norm: float = 1.0
@@ -266,6 +270,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": typing.get_args(Optimizer),
     "schedule": typing.get_args(Schedule),
     "class_weights": typing.get_args(ClassWeights),
+    "head": typing.get_args(Head),
     "head_init": typing.get_args(HeadInit),
     "precision": typing.get_args(Precision),
 }

@@ -18,7 +18,7 @@ from metaft.features.trial import (
 from metaft.features.trial_steps import take_trial
 from metaft.finetuning.device import Compute
 from metaft.finetuning.optimizers import build_optimizer
-from metaft.finetuning.stepper import Stepper, loss_of
+from metaft.finetuning.stepper import Stepper
 from metaft.tasks.task import Split
 
 _FINAL_DROP = next(reversed(TRIAL_RATES))
@@ -81,7 +81,7 @@ def test_gradient_agrees_with_finite_differences(tiny_task, tiny_text_backbone) 
     for moved in (step, -2 * step):  # up, and from there down
         with torch.no_grad():
             bias[0] += moved
-            losses.append(float(loss_of(trial.feed.logits(trial.model, rows), trial.targets[rows])))
+            losses.append(float(trial._loss_of(rows)))
     assert slope == pytest.approx((losses[0] - losses[1]) / (2 * step), rel=1e-3)
 
 
@@ -91,9 +91,10 @@ def test_known_first_gradient_gives_the_steps_of_the_loop(tiny_task, tiny_text_b
     ours._steps(rate, ours._gradient(ours.batches[0]))
     recipe = trial_steps._recipe(rate)
     optimizer = build_optimizer(theirs.model, recipe)
-    stepper = Stepper(theirs.model, optimizer, recipe, theirs.feed.compute, TRIAL_STEPS)
+    objective = theirs.objective.at(recipe)
+    stepper = Stepper(theirs.model, optimizer, objective, theirs.feed.compute, TRIAL_STEPS)
     for rows in theirs.batches:
-        stepper.step(theirs.feed, rows, theirs.targets)
+        stepper.step(theirs.feed, rows)
     assert len(theirs.batches) == TRIAL_STEPS
     assert _numbers_of(ours.model) == _numbers_of(theirs.model)
 

@@ -124,15 +124,15 @@ def test_a_run_lowers_its_rate_where_the_loss_gets_no_better(tiny_text_backbone,
 def test_a_run_that_diverges_goes_on_from_its_last_good_state(
     tiny_text_backbone, tiny_task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from metaft.finetuning import stepper
+    from metaft.finetuning import objectives
 
     calls = iter(range(1000))
-    plain_loss = stepper.loss_of
+    plain_loss = objectives.loss_of
 
     def spoiled(*given):
         return plain_loss(*given) * (math.nan if next(calls) == 20 else 1.0)
 
-    monkeypatch.setattr(stepper, "loss_of", spoiled)
+    monkeypatch.setattr(objectives, "loss_of", spoiled)
     outcome = fine_tune(tiny_task(rows=48), tiny_text_backbone(), RECIPE).outcome
     assert outcome.status == "ok"
     assert len(outcome.curve) == RECIPE.epochs

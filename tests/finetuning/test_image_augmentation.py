@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from metaft.finetuning import image_augmentation
 from metaft.finetuning.augmentation import Mixing
 from metaft.finetuning.image_augmentation import ImageAugmenter
 from metaft.finetuning.loop import fine_tune
-from metaft.finetuning.stepper import loss_of
+from metaft.finetuning.objectives import RowObjective, loss_of
 from metaft.recipes import IMAGE_AUGMENTATIONS, Recipe
 
 SIDE = 24
@@ -85,20 +87,20 @@ def test_one_row_alone_is_not_mixed(make_augmenter) -> None:
 
 
 def test_the_loss_of_mixed_rows_is_that_of_soft_labels(tiny_image_backbone, tiny_task) -> None:
-    from metaft.finetuning.loop import begin_run
-
-    recipe = Recipe(augmentation="mixup", epochs=1, batch_size=8, image_size=32, precision="fp32")
-    run = begin_run(tiny_task(rows=8, kind="image_classification"), tiny_image_backbone(), recipe)
-    run.advance()
-    logits, targets = torch.randn(3, 2), torch.tensor([0, 1, 1])
+    task = tiny_task(rows=3, kind="image_classification")
+    objective = RowObjective(task, Recipe())
+    logits, targets = torch.randn(3, 2), torch.from_numpy(task.train.labels)
     mixing = Mixing(np.array([2, 0, 1]), 0.3, None)
     soft = 0.3 * torch.eye(2)[targets] + 0.7 * torch.eye(2)[targets[[2, 0, 1]]]
-    assert run.stepper is not None
+    model: Any = None
+    mixed: Any = SimpleNamespace(mixing=lambda rows: mixing)
     assert torch.allclose(
-        run.stepper._loss(logits, targets, mixing),
+        objective.loss(model, logits, mixed, np.arange(3)),
         torch.nn.functional.cross_entropy(logits, soft),
     )
-    assert torch.equal(run.stepper._loss(logits, targets, None), loss_of(logits, targets))
+    plain: Any = SimpleNamespace(mixing=lambda rows: None)
+    loss = objective.loss(model, logits, plain, np.arange(3))
+    assert torch.equal(loss, loss_of(logits, targets))
 
 
 @pytest.mark.parametrize("names", ["+".join(SINGLE), "mixup+cutmix"])

@@ -7,7 +7,7 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 from metaft.finetuning.loop import fine_tune
-from metaft.finetuning.stepper import loss_of
+from metaft.finetuning.objectives import loss_of
 from metaft.finetuning.targets import class_weights
 from metaft.recipes import Recipe
 

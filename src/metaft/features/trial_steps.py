@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,9 +33,9 @@ from metaft.finetuning.feed import Feed
 from metaft.finetuning.loop import seeded
 from metaft.finetuning.memory import is_out_of_memory, reset_peak_memory
 from metaft.finetuning.model import Classifier, restore_state, trainable, trained_state
+from metaft.finetuning.objectives import Objective, objective_of
 from metaft.finetuning.optimizers import build_optimizer
-from metaft.finetuning.stepper import Stepper, loss_of
-from metaft.finetuning.targets import scaled_targets
+from metaft.finetuning.stepper import Stepper
 from metaft.recipes import PLAIN, Recipe
 from metaft.tasks.split import strata_of, stratified_order, subsample
 from metaft.tasks.task import Task
@@ -85,14 +86,14 @@ class _Trial:
     Attributes:
         model: A copy of the backbone with a random head.
         feed: The rows of the trial.
-        targets: `(rows,)` of the same rows.
+        objective: What is learned.
         batches: Rows of each step.
         aside: `(rows,)` those that no step sees.
     """
 
     model: Classifier
     feed: Feed
-    targets: Tensor
+    objective: Objective[Any]
     batches: Sequence[np.ndarray]
     aside: np.ndarray
 
@@ -104,21 +105,25 @@ class _Trial:
         reset_peak_memory(compute.device)
         order = stratified_order(strata_of(task.train.labels), seed=0)
         order = order[: TRIAL_STEPS * TRIAL_BATCH_ROWS + ASIDE_ROWS]
+        sample = task.replaced(train=task.train.take(order))
         examples = backbone.encode(
-            task.train.take(order), max_length=recipe.max_length, image_size=recipe.image_size
+            sample.train, max_length=recipe.max_length, image_size=recipe.image_size
         )
-        stepped = len(order) - min(ASIDE_ROWS, int(_ASIDE_SHARE * len(order)))
+        count = len(examples)
+        stepped = count - min(ASIDE_ROWS, int(_ASIDE_SHARE * count))
+        objective = objective_of(sample, recipe)
+        objective.prepare(examples, compute)
         with seeded(recipe.seed, compute.device):
-            model = Classifier(copy.deepcopy(backbone), task.num_outputs, recipe.dropout)
+            model = objective.new_model(copy.deepcopy(backbone))
         model.backbone.trim_vocabulary([examples])
         model.backbone.freeze(recipe.frozen_fraction)
         rng = np.random.default_rng(recipe.seed)
         return cls(
             model=_without_dropout(model.to(compute.device)),
-            feed=Feed(examples, compute),
-            targets=scaled_targets(task)[order].to(compute.device),
+            feed=Feed(examples, compute, is_by_token=task.is_by_token),
+            objective=objective,
             batches=training_batches(examples.lengths[:stepped], TRIAL_BATCH_ROWS, rng),
-            aside=np.arange(stepped, len(order)),
+            aside=np.arange(stepped, count),
         )
 
     def run(self) -> dict[str, float]:
@@ -141,7 +146,7 @@ class _Trial:
 
     def _gradient(self, rows: np.ndarray) -> _Gradient:
         """Return a batch's gradient at the start."""
-        loss_of(self.feed.logits(self.model, rows), self.targets[rows]).backward()
+        self._loss_of(rows).backward()
         learning = trainable(self.model).values()
         found = {p: p.grad for p in learning if p.grad is not None}
         self.model.zero_grad(set_to_none=True)
@@ -155,13 +160,14 @@ class _Trial:
         """
         recipe = _recipe(rate)
         optimizer = build_optimizer(self.model, recipe)
-        stepper = Stepper(self.model, optimizer, recipe, self.feed.compute, TRIAL_STEPS)
+        objective = self.objective.at(recipe)
+        stepper = Stepper(self.model, optimizer, objective, self.feed.compute, TRIAL_STEPS)
         for parameter, gradient in first.items():
             parameter.grad = gradient.clone()  # Clipping writes to it.
         stepper.update()
         clock = Clock(self.feed.compute.device)
         for rows in self.batches[1:TRIAL_STEPS]:
-            stepper.step(self.feed, rows, self.targets)
+            stepper.step(self.feed, rows)
         costs = clock.stop()
         seconds = costs.cpu_seconds if costs.gpu_seconds is None else costs.gpu_seconds
         later = len(self.batches[1:TRIAL_STEPS])
@@ -172,9 +178,11 @@ class _Trial:
         """Return the mean loss of the rows aside."""
         total = 0.0
         for rows in evaluation_batches(self.feed.examples.lengths[self.aside]):
-            logits = self.feed.logits(self.model, self.aside[rows])
-            total += len(rows) * float(loss_of(logits, self.targets[self.aside[rows]]))
+            total += len(rows) * float(self._loss_of(self.aside[rows]))
         return total / len(self.aside)
+
+    def _loss_of(self, rows: np.ndarray) -> Tensor:
+        return self.objective.loss(self.model, self.feed.logits(self.model, rows), self.feed, rows)
 
     def _describe(self, gradients: Sequence[_Gradient]) -> dict[str, float]:
         """Say how large the gradients are, where they lie, and whether they agree."""

@@ -34,6 +34,7 @@ class Feed:
         states: Cached states after the frozen blocks, where some are.
         augmenter: What changes the rows, where something does.
         epoch: In which they are changed.
+        is_by_token: Whether the model answers for every token.
     """
 
     examples: Examples
@@ -43,31 +44,34 @@ class Feed:
     states: FrozenStates | None = None
     augmenter: Augmenter | None = None
     epoch: int = 0
+    is_by_token: bool = False
 
     def mixing(self, rows: np.ndarray) -> Mixing | None:
         """Say how the rows of a batch are mixed with each other; None where they are not."""
         return self.augmenter.mix(rows, self.epoch) if self.augmenter else None
 
     def logits(self, model: Classifier, rows: np.ndarray) -> Tensor:
-        """Run the model on some rows: `(rows, outputs)`."""
+        """Run the model on some rows: `(rows, outputs)`, or `(rows, tokens, outputs)`."""
         with self.compute.autocast():
-            return model.classify(self.pooled(model.backbone, rows))
+            return model.classify(self.represented(model.backbone, rows))
 
-    def pooled(self, backbone: Backbone, rows: np.ndarray) -> Tensor:
-        """Run a backbone with the same frozen blocks on some rows: `(rows, width)`."""
+    def represented(self, backbone: Backbone, rows: np.ndarray) -> Tensor:
+        """Run a backbone with the same frozen blocks on some rows.
+
+        Returns:
+            `(rows, width)`, or the states of their tokens `(rows, tokens, token_width)`.
+        """
         device = self.compute.device
         with self.compute.autocast():
             if self.features is not None:
                 return self.features[torch.from_numpy(rows).to(device)]
             batch = on_device(self._collate(backbone, rows), device)
-            pooled: Tensor
+            encode = backbone.token_states if self.is_by_token else backbone
             if self.states is None:
-                pooled = backbone(batch)
-            else:
-                mask = batch.get("attention_mask")
-                hidden = self.states.gather(rows, None if mask is None else mask.shape[1])
-                pooled = backbone(batch, start=self.frozen_blocks, hidden=hidden.to(device))
-            return pooled
+                return encode(batch)
+            mask = batch.get("attention_mask")
+            hidden = self.states.gather(rows, None if mask is None else mask.shape[1])
+            return encode(batch, start=self.frozen_blocks, hidden=hidden.to(device))
 
     def _collate(self, backbone: Backbone, rows: np.ndarray) -> Batch:
         """Put the rows together, changed where they are to be."""
@@ -92,11 +96,12 @@ def open_feed(
         epoch: Of the model that is fed: under gradual unfreezing fewer blocks are frozen later.
     """
     examples = cache.examples(split, recipe)
+    by_token = cache.task.is_by_token
     frozen = frozen_parts(recipe, cache.backbone.depth, epoch).prefix
     if not frozen or not cache.serves(split, recipe):
-        return Feed(examples, compute)
-    if frozen == cache.backbone.depth:
+        return Feed(examples, compute, is_by_token=by_token)
+    if frozen == cache.backbone.depth and not by_token:
         features = cache.features(split, recipe, compute).to(compute.device)
         return Feed(examples, compute, frozen, features=features)
     states = cache.states(split, recipe, frozen, compute)
-    return Feed(examples, compute, frozen, states=states)
+    return Feed(examples, compute, frozen, states=states, is_by_token=by_token)

@@ -25,24 +25,38 @@ def check_fit(recipe: Recipe, task: Task, backbone: Backbone) -> None:
     """
     check_optimizer(recipe)
     _check_augmentation(recipe, task)
-    if task.is_regression and recipe.label_smoothing > 0:
-        raise RecipeError(
-            f"label_smoothing is {recipe.label_smoothing:g}, but {task.name!r} is a regression: "
-            "its labels are no classes",
-            "Set label_smoothing to 0",
-        )
-    if task.is_regression and recipe.class_weights != "equal":
-        raise RecipeError(
-            f"class_weights is {recipe.class_weights!r}, but {task.name!r} is a regression: it has "
-            "no classes",
-            "Set class_weights to equal",
-        )
+    _check_objective(recipe, task)
     parts = frozen_parts(recipe, backbone.depth, 1)
     if recipe.freezing == "alternate" and not 0 < len(parts.blocks) < backbone.depth:
         raise RecipeError(
             f"freezing is 'alternate' and frozen_fraction {recipe.frozen_fraction:g}, which "
             f"freezes {len(parts.blocks)} of the {backbone.depth} blocks of {backbone.identity!r}",
             "Set freezing to first, or another frozen_fraction",
+        )
+
+
+def _check_objective(recipe: Recipe, task: Task) -> None:
+    """Refuse ways to learn that make no sense for what is predicted."""
+    has_no_classes = task.is_regression or task.kind == "qa"
+    why = f"{task.name!r} is a task of kind {task.kind}"
+    if has_no_classes and recipe.label_smoothing > 0:
+        raise RecipeError(
+            f"label_smoothing is {recipe.label_smoothing:g}, but {why}: it has no classes",
+            "Set label_smoothing to 0",
+        )
+    if (has_no_classes or task.is_by_token) and recipe.class_weights != "equal":
+        raise RecipeError(
+            f"class_weights is {recipe.class_weights!r}, but {why}: "
+            + ("it has no classes" if has_no_classes else "its rows have no class"),
+            "Set class_weights to equal",
+        )
+    if recipe.head == "crf" and task.kind != "ner":
+        raise RecipeError(f"head is 'crf', but {why}: it has no tagged words", "Set head to linear")
+    if recipe.head == "crf" and recipe.label_smoothing > 0:
+        raise RecipeError(
+            f"head is 'crf' and label_smoothing {recipe.label_smoothing:g}: a chain has whole "
+            "rows of tags, not single ones",
+            "Set label_smoothing to 0, or head to linear",
         )
 
 

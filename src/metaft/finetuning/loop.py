@@ -9,10 +9,11 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from metaft.backbones.backbone import Backbone
 from metaft.errors import TaskError
@@ -24,15 +25,13 @@ from metaft.finetuning.device import Compute, Device, resolve_compute
 from metaft.finetuning.feed import Feed, open_feed
 from metaft.finetuning.fitness import check_fit, say_what_is_clamped
 from metaft.finetuning.freezing import frozen_parts, learning_parts
-from metaft.finetuning.head import fit_probe_head
 from metaft.finetuning.memory import is_out_of_memory, reset_peak_memory
-from metaft.finetuning.metrics import score_classes, score_values
 from metaft.finetuning.model import Classifier, restore_state, trainable, trained_state
+from metaft.finetuning.objectives import Objective, objective_of
 from metaft.finetuning.optimizers import build_optimizer
 from metaft.finetuning.outcome import NO_COSTS, Costs, EpochRecord, Outcome, Scores, Status
 from metaft.finetuning.prefix_cache import SPLITS, PrefixCache, SplitName
 from metaft.finetuning.stepper import Stepper
-from metaft.finetuning.targets import class_weights, scaled_targets, target_scale
 from metaft.recipes import Recipe
 from metaft.tasks.split import test_halves
 from metaft.tasks.task import Split, Task
@@ -151,12 +150,14 @@ class OpenRun:
     reason: str = ""
     costs: Costs = NO_COSTS
     order: np.random.Generator = field(init=False)
+    objective: Objective[Any] = field(init=False)
     random_states: list[Tensor] | None = None
     learning: frozenset[str] = frozenset()
     augmenter: Augmenter | None = None
 
     def __post_init__(self) -> None:
         self.order = np.random.default_rng(self.recipe.seed)
+        self.objective = objective_of(self.task, self.recipe)
 
     def advance(self, until: int | None = None, *, on_epoch: OnEpoch | None = None) -> bool:
         """Train to the end of an epoch, or to wherever the run ends before.
@@ -206,7 +207,6 @@ class OpenRun:
     def _train(self, last: int) -> None:
         if self.stepper is None:
             self.stepper = self._set_up()
-        targets = scaled_targets(self.task).to(self.compute.device)
         while len(self.curve) < last and self.status == "ok" and not self._is_patience_over():
             epoch = len(self.curve) + 1
             self._freeze(epoch)
@@ -215,7 +215,7 @@ class OpenRun:
                 train = dataclasses.replace(train, augmenter=self.augmenter, epoch=epoch)
             began = time.perf_counter()
             self._live_model().train()
-            loss = self._train_epoch(self.stepper, train, targets, self.order)
+            loss = self._train_epoch(self.stepper, train, self.order)
             self._record(epoch, loss, time.perf_counter() - began)
 
     def _set_up(self) -> Stepper:
@@ -226,12 +226,10 @@ class OpenRun:
         self.model = model = self._build_model()
         self.learning = frozenset(trainable(model))
         optimizer = build_optimizer(model, self.recipe)
-        total_steps = self._total_steps()
+        total_steps = self.recipe.epochs * math.ceil(len(examples) / self.recipe.batch_size)
         say_what_is_clamped(self.recipe, total_steps)
-        weights = class_weights(self.task, self.recipe)
-        return Stepper(
-            model, optimizer, self.recipe, self.compute, total_steps, class_weights=weights
-        )
+        self.objective.prepare(examples, self.compute)
+        return Stepper(model, optimizer, self.objective, self.compute, total_steps)
 
     def _freeze(self, epoch: int) -> None:
         """Thaw what gradual unfreezing thaws in an epoch; all else was frozen from the start."""
@@ -240,20 +238,19 @@ class OpenRun:
             parts = frozen_parts(self.recipe, backbone.depth, epoch)
             backbone.freeze_parts(parts.blocks, stem=parts.stem)
 
-    def _train_epoch(
-        self, stepper: Stepper, feed: Feed, targets: Tensor, rng: np.random.Generator
-    ) -> float:
+    def _train_epoch(self, stepper: Stepper, feed: Feed, rng: np.random.Generator) -> float:
         """Pass once over the training rows; return the mean loss."""
         total = torch.zeros((), device=self.compute.device)
         stepper.begin_epoch()
         batches = training_batches(feed.examples.lengths, self.recipe.batch_size, rng)
         for rows in batches:
-            total += stepper.step(feed, rows, targets)
+            total += stepper.step(feed, rows)
         loss = stepper.end_epoch(total)
-        if not math.isfinite(loss) or loss > _DIVERGED_FACTOR * self._guess_loss():
+        guess = self.objective.guess_loss
+        if not math.isfinite(loss) or loss > _DIVERGED_FACTOR * guess:
             raise _DivergedError(
                 f"mean training loss {loss:.3g} in epoch {len(self.curve) + 1} "
-                f"(guessing gives {self._guess_loss():.3g})"
+                f"(guessing gives {guess:.3g})"
             )
         return loss
 
@@ -283,46 +280,39 @@ class OpenRun:
         restore_state(self._live_model(), self.best_state or {})
         self._live_model().eval()
         test = self.curve[self.best_epoch - 1].test or self._score("test", self.best_epoch)[0]
-        if self.task.is_regression:
-            _rescale_head(self._live_model().head, *target_scale(self.task))
+        self.objective.finish(self._live_model())
         self._live_model().backbone.restore_vocabulary()
         return test
 
     def _score(self, split: SplitName, epoch: int) -> tuple[Scores, tuple[float, ...]]:
         """Score the model after an epoch on a split; the halves are those of the test rows."""
         rows: Split = getattr(self.task, split)
-        outputs = self._predict(open_feed(self.cache, split, self.recipe, self.compute, epoch))
+        feed = open_feed(self.cache, split, self.recipe, self.compute, epoch)
+        answers = self._predict(feed, rows)
         halves = test_halves(self.task) if split == "test" else ()
-        metric = self.task.metric
+        of_halves = [self.objective.score(answers, rows, half) for half in halves]
         return (
-            self._score_rows(outputs, rows.labels),
-            tuple(self._score_rows(outputs[half], rows.labels[half])[metric] for half in halves),
+            self.objective.score(answers, rows, np.arange(len(rows))),
+            tuple(scores[self.task.metric] for scores in of_halves),
         )
 
-    def _score_rows(self, outputs: np.ndarray, labels: np.ndarray) -> Scores:
-        if not self.task.is_regression:
-            return score_classes(outputs, labels)
-        mean, deviation = target_scale(self.task)
-        return score_values(outputs[:, 0] * deviation + mean, labels)
-
     @torch.inference_mode()
-    def _predict(self, feed: Feed) -> np.ndarray:
-        """Return the outputs `(rows, outputs)` of every row, in the order of the rows."""
+    def _predict(self, feed: Feed, split: Split) -> list[Any]:
+        """Return what the model says of every encoded row of a split, in their order."""
         model = self._live_model().eval()
-        outputs = np.zeros((len(feed.examples), self.task.num_outputs), dtype=np.float32)
+        answers: list[Any] = [None] * len(feed.examples)
         for rows in evaluation_batches(feed.examples.lengths):
-            outputs[rows] = feed.logits(model, rows).float().cpu().numpy()
-        return outputs
+            logits = feed.logits(model, rows)
+            read = self.objective.read(model, logits, feed.examples, rows, split)
+            for row, answer in zip(rows, read, strict=True):
+                answers[row] = answer
+        return answers
 
     def _build_model(self) -> Classifier:
         """Copy the pretrained backbone, put a head on it, and freeze what never learns."""
-        model = Classifier(
-            copy.deepcopy(self.cache.backbone),
-            self.task.num_outputs,
-            self.recipe.dropout,
-        )
+        model = self.objective.new_model(copy.deepcopy(self.cache.backbone))
         if self.recipe.head_init == "linear_probe":
-            self._fit_head(model.head)
+            self.objective.fit_head(model, self.cache, self.compute)
         parts = learning_parts(self.recipe, model.backbone.depth)
         if not parts.stem:
             examples = [self.cache.examples(split, self.recipe) for split in SPLITS]
@@ -330,18 +320,6 @@ class OpenRun:
             model.backbone.trim_vocabulary(examples)
         model.backbone.freeze_parts(parts.blocks, stem=parts.stem)
         return model.to(self.compute.device)
-
-    def _fit_head(self, head: nn.Linear) -> None:
-        features = self.cache.features("train", self.recipe, self.compute)
-        labels = scaled_targets(self.task).numpy()
-        fit_probe_head(head, features.numpy(), labels, is_regression=self.task.is_regression)
-
-    def _guess_loss(self) -> float:
-        """Return the loss of guessing: uniform over classes, or the mean target."""
-        return 1.0 if self.task.is_regression else math.log(self.task.num_outputs)
-
-    def _total_steps(self) -> int:
-        return self.recipe.epochs * math.ceil(len(self.task.train) / self.recipe.batch_size)
 
     def _is_patience_over(self) -> bool:
         patience = self.recipe.early_stopping_patience
@@ -392,10 +370,3 @@ def _set_random_states(states: list[Tensor]) -> None:
     torch.set_rng_state(states[0])
     for state in states[1:]:
         torch.cuda.set_rng_state(state)
-
-
-@torch.no_grad()
-def _rescale_head(head: nn.Linear, mean: float, deviation: float) -> None:
-    """Fold the scaling of a regression's targets into the head."""
-    head.weight *= deviation
-    head.bias.copy_(head.bias * deviation + mean)

@@ -1,4 +1,4 @@
-"""Classifier: a backbone, dropout and one linear head."""
+"""Classifier: a backbone, dropout and one linear head, for rows or for every token."""
 
 from __future__ import annotations
 
@@ -8,31 +8,45 @@ import torch
 from torch import Tensor, nn
 
 from metaft.backbones.backbone import Backbone, Batch
+from metaft.finetuning.chain import TagChain
 
 
 class Classifier(nn.Module):
     """A backbone with a linear head.
 
     Attributes:
-        backbone: Gives pooled features `(rows, width)`.
+        backbone: Gives features `(rows, width)`, or `(rows, tokens, token_width)`.
         dropout: On the features.
         head: `(outputs, width)`.
+        is_by_token: Whether it answers for every token rather than for the row.
+        chain: Scores of a tag after a tag, beside those of the head.
     """
 
-    def __init__(self, backbone: Backbone, outputs: int, dropout: float) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        outputs: int,
+        dropout: float,
+        *,
+        is_by_token: bool = False,
+        chain: TagChain | None = None,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.is_by_token = is_by_token
+        self.chain = chain
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(backbone.width, outputs)
+        self.head = nn.Linear(backbone.token_width if is_by_token else backbone.width, outputs)
         nn.init.normal_(self.head.weight, std=0.02)  # As BERT's heads are.
         nn.init.zeros_(self.head.bias)
 
     def forward(self, batch: Batch, *, start: int = 0, hidden: Tensor | None = None) -> Tensor:
-        """Return logits `(rows, outputs)`; the arguments are those of `Backbone.forward`."""
-        return self.classify(self.backbone(batch, start=start, hidden=hidden))
+        """Return logits `(rows, outputs)`, or `(rows, tokens, outputs)`; see `Backbone.forward`."""
+        encode = self.backbone.token_states if self.is_by_token else self.backbone
+        return self.classify(encode(batch, start=start, hidden=hidden))
 
     def classify(self, features: Tensor) -> Tensor:
-        """Return logits `(rows, outputs)` of pooled features `(rows, width)`."""
+        """Return the logits of features, which may be those of tokens."""
         logits: Tensor = self.head(self.dropout(features))
         return logits
 

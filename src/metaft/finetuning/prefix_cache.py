@@ -124,7 +124,7 @@ class PrefixCache:
         Args:
             split: Which rows.
             recipe: Says how rows are encoded.
-            depth: In [1, backbone.depth - 1].
+            depth: In [1, backbone.depth]; the last one only where the head is one for tokens.
             compute: Device and precision of the runs that will use them.
         """
         self._fill(split, recipe, depth, compute)
@@ -135,7 +135,8 @@ class PrefixCache:
         depths = set()
         if self.serves(split, recipe):
             depths |= prefixes_of(recipe, self.backbone.depth)
-        if recipe.head_init == "linear_probe" and split == "train":
+        is_pooled = not self.task.is_by_token  # Tokens are probed in a pass of their own.
+        if recipe.head_init == "linear_probe" and split == "train" and is_pooled:
             depths.add(self.backbone.depth)
         return depths
 
@@ -149,7 +150,8 @@ class PrefixCache:
         wanted = {depth}.union(*(self._depths_read(split, other) for other in alike))
         depths = {at for at in wanted if not self._is_filled((encoding, compute, at))}
         began = time.perf_counter()
-        done = _Pass(self.backbone, examples, compute, depths, self.room)
+        is_by_token = self.task.is_by_token
+        done = _Pass(self.backbone, examples, compute, depths, self.room, is_by_token=is_by_token)
         done.run()
         seconds = time.perf_counter() - began
         if done.features is not None:
@@ -178,7 +180,10 @@ class _Pass:
         compute: Compute,
         depths: set[int],
         room: Room,
+        *,
+        is_by_token: bool,
     ) -> None:
+        self._is_by_token = is_by_token
         self._backbone = backbone
         self._examples = examples
         self._compute = compute
@@ -187,7 +192,7 @@ class _Pass:
         self._writers: dict[int, StatesWriter] = {
             depth: StatesWriter(examples.lengths, room, half)
             for depth in reversed(self._depths)  # Deep ones save most, and come to memory first.
-            if depth < backbone.depth
+            if depth < backbone.depth or is_by_token
         }
         self.states: dict[int, FrozenStates | None] = {}
         self.features: Tensor | None = None
@@ -200,7 +205,7 @@ class _Pass:
             batch = on_device(self._backbone.collate(self._examples, rows), self._compute.device)
             with self._compute.autocast():
                 states = self._backbone.hidden_states(batch, self._depths)
-                if self._backbone.depth in states:
+                if self._backbone.depth in states and not self._is_by_token:
                     self._keep_features(rows, batch, states[self._backbone.depth])
             for depth in list(self._writers):
                 with self._given_up_on_error(depth):

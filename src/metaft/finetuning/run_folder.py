@@ -12,8 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
+
 from metaft.errors import RecipeError, UserError
 from metaft.files import written_beside
+from metaft.finetuning.answering import may_refuse
 from metaft.finetuning.model import Classifier
 from metaft.recipes import Recipe
 from metaft.tasks.task import Task
@@ -21,6 +24,15 @@ from metaft.tasks.task import Task
 RECIPE_FILE = "recipe.yaml"
 TRACE_FILE = "trace.json"
 CARD_FILE = "README.md"
+CHAIN_FILE = "crf.safetensors"
+"""Scores of a tag after a tag, where the head is `crf`; plain transformers does without."""
+
+
+_PIPELINES = {
+    "image_classification": "image-classification",
+    "ner": "token-classification",
+    "qa": "question-answering",
+}
 
 
 def check_out_folder(out: Path, *, overwrite: bool) -> None:
@@ -68,8 +80,13 @@ def save_run(
     """
     with written_beside(folder) as beside:
         beside.mkdir()
-        model.backbone.save(beside, model.head, task.label_names, image_size=recipe.image_size)
+        model.backbone.save(
+            beside, model.head, task.label_names, kind=task.kind, image_size=recipe.image_size
+        )
+        if model.chain is not None:
+            save_file(model.chain.state_dict(), beside / CHAIN_FILE)
         recipe.save(beside / RECIPE_FILE)
+        trace = {**trace, "kind": task.kind, "may_refuse": may_refuse(task)}
         (beside / TRACE_FILE).write_text(json.dumps(trace, indent=1, ensure_ascii=False))
         card = _write_card(task, recipe, trace, init, predicted)
         (beside / CARD_FILE).write_text(card)
@@ -123,7 +140,7 @@ def _write_card(
 def _front_matter(task: Task) -> str:
     """Write the header that the hub reads."""
     library = "timm" if task.modality == "image" else "transformers"
-    pipeline = "image-classification" if task.modality == "image" else "text-classification"
+    pipeline = _PIPELINES.get(task.kind, "text-classification")
     return f"---\nlibrary_name: {library}\npipeline_tag: {pipeline}\ntags:\n- metaft\n---\n"
 
 
@@ -185,16 +202,35 @@ def _curve_table(trace: Mapping[str, Any], metric: str) -> str:
 
 
 def _usage(task: Task) -> str:
+    return f"```bash\n{_command(task)}\n```\n\n```python\n{_code(task)}\n```\n"
+
+
+def _command(task: Task) -> str:
+    given = {
+        "qa": '--question "Who?" --context "A text."',
+        "image_classification": "--image photo.jpg",
+        "pair_classification": '--text "a text" --text-pair "another"',
+    }
+    what = given.get(task.kind, '--text "a text"')
+    return f"metaft predict --run THIS_FOLDER {what}"
+
+
+def _code(task: Task) -> str:
     if task.modality == "image":
-        code = 'import timm\n\nmodel = timm.create_model("local-dir:THIS_FOLDER", pretrained=True)'
-    else:
-        code = (
-            "from transformers import pipeline\n\n"
-            'classify = pipeline("text-classification", model="THIS_FOLDER")'
+        return 'import timm\n\nmodel = timm.create_model("local-dir:THIS_FOLDER", pretrained=True)'
+    if task.kind == "qa":
+        return (
+            "from transformers import AutoModelForQuestionAnswering\n\n"
+            'model = AutoModelForQuestionAnswering.from_pretrained("THIS_FOLDER")'
         )
-        if task.is_regression:
-            code += '\nclassify("a text", function_to_apply="none")'
-    return f"```python\n{code}\n```\n"
+    code = (
+        "from transformers import pipeline\n\n"
+        f'answer = pipeline("{_PIPELINES.get(task.kind, "text-classification")}", '
+        'model="THIS_FOLDER")'
+    )
+    if task.is_regression:
+        code += '\nanswer("a text", function_to_apply="none")'
+    return code
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

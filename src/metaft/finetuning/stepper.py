@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from metaft.finetuning.adaptive import AdaptiveRate
-from metaft.finetuning.augmentation import Mixing
 from metaft.finetuning.device import Compute
 from metaft.finetuning.dropout import quick_dropout
 from metaft.finetuning.feed import Feed
 from metaft.finetuning.model import Classifier, trainable
+from metaft.finetuning.objectives import Objective
 from metaft.finetuning.optimizers import RATE_SCALE
 from metaft.finetuning.schedules import rate_factor, warmup_steps_of
 from metaft.recipes import Recipe
@@ -27,16 +28,14 @@ class Stepper:
         self,
         model: Classifier,
         optimizer: torch.optim.Optimizer,
-        recipe: Recipe,
+        objective: Objective[Any],
         compute: Compute,
         total_steps: int,
-        *,
-        class_weights: Tensor | None = None,
     ) -> None:
         self.model = model
-        self.class_weights = None if class_weights is None else class_weights.to(compute.device)
+        self.objective = objective
         self.optimizer = optimizer
-        self.recipe = recipe
+        self.recipe = recipe = objective.recipe
         self.total_steps = total_steps
         self.parameters = list(trainable(model).values())
         self.scaler = torch.GradScaler(compute.device, enabled=compute.precision == "fp16")
@@ -63,12 +62,11 @@ class Stepper:
             return self.adaptive.recent_loss
         return loss
 
-    def step(self, feed: Feed, rows: np.ndarray, targets: Tensor) -> Tensor:
+    def step(self, feed: Feed, rows: np.ndarray) -> Tensor:
         """Take one step on the given rows; return its loss, not synchronised."""
         with self.dropout:
             logits = feed.logits(self.model, rows)
-        wanted = targets[torch.from_numpy(rows).to(targets.device)]
-        loss = self._loss(logits, wanted, feed.mixing(rows))
+        loss = self.objective.loss(self.model, logits, feed, rows)
         self.scaler.scale(loss).backward()
         self.update()
         if self.adaptive:
@@ -86,41 +84,10 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         self.taken += 1
 
-    def _loss(self, logits: Tensor, targets: Tensor, mixing: Mixing | None) -> Tensor:
-        """Return the mean loss; mixed rows have the labels of both, by their shares."""
-        smoothing = self.recipe.label_smoothing
-        loss = loss_of(logits, targets, smoothing, self.class_weights)
-        if mixing is None:
-            return loss
-        others = targets[torch.from_numpy(mixing.partner).to(targets.device)]
-        other_loss = loss_of(logits, others, smoothing, self.class_weights)
-        return mixing.share * loss + (1 - mixing.share) * other_loss
-
     def _set_rate(self) -> None:
         rate = self.recipe.learning_rate * rate_factor(self.recipe, self.taken, self.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group[RATE_SCALE]
-
-
-def loss_of(
-    logits: Tensor,
-    targets: Tensor,
-    label_smoothing: float = 0.0,
-    class_weights: Tensor | None = None,
-) -> Tensor:
-    """Return the mean loss of logits `(rows, outputs)`; a squared one where targets are values.
-
-    Args:
-        logits: On any device.
-        targets: `(rows,)` class numbers, or values.
-        label_smoothing: Share of each label that is spread over all classes.
-        class_weights: `(classes,)` what a row of each class counts in the mean; None for alike.
-    """
-    if targets.is_floating_point():
-        return functional.mse_loss(logits.float()[:, 0], targets)
-    return functional.cross_entropy(
-        logits.float(), targets, weight=class_weights, label_smoothing=label_smoothing
-    )
 
 
 def lookahead_steps_of(recipe: Recipe, total_steps: int) -> int:

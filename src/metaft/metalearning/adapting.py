@@ -26,6 +26,7 @@ from metaft.finetuning.head import fit_probe_head
 from metaft.finetuning.loop import seeded
 from metaft.finetuning.metrics import score_classes
 from metaft.finetuning.model import Classifier
+from metaft.finetuning.objectives import RowObjective
 from metaft.finetuning.optimizers import build_optimizer
 from metaft.finetuning.prefix_cache import PrefixCache
 from metaft.finetuning.stepper import Stepper
@@ -102,11 +103,14 @@ class FewShotProblem:
             model = self._classifier(start, rows, recipe, head)
             spent = time.process_time() - began
             curve = [(0, self._accuracy(model, look_rows))] if 0 in looks else []
-            stepper = Stepper(model, build_optimizer(model, recipe), recipe, self.compute, steps)
+            objective = RowObjective(self.task, recipe)
+            objective.prepare(self._train.examples, self.compute)
+            optimizer = build_optimizer(model, recipe)
+            stepper = Stepper(model, optimizer, objective, self.compute, steps)
             for step, batch in enumerate(self._batches(rows, steps, recipe), start=1):
                 began = time.process_time()
                 model.train()
-                stepper.step(self._train, batch, self._labels)
+                stepper.step(self._train, batch)
                 spent += time.process_time() - began
                 if step in looks:
                     curve.append((step, self._accuracy(model, look_rows)))
@@ -136,7 +140,7 @@ class FewShotProblem:
         """Return the pooled features `(rows, width)` of training rows."""
         model.eval()
         found = [
-            (batch, self._train.pooled(model.backbone, rows[batch]))
+            (batch, self._train.represented(model.backbone, rows[batch]))
             for batch in evaluation_batches(self._train.examples.lengths[rows])
         ]
         order = np.concatenate([batch for batch, _ in found])
