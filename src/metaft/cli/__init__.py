@@ -16,6 +16,7 @@ COMMANDS = (
     "meta-train",
     "suggest",
     "finetune",
+    "predict",
     "search",
     "augment",
     "compare",

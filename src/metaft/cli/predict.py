@@ -1,0 +1,196 @@
+"""`metaft predict`: a Run's model at work on new rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from metaft.cli.options import format_option
+from metaft.cli.output import print_answer
+from metaft.errors import UserError
+
+if TYPE_CHECKING:
+    from metaft.tasks.task import Split
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command("predict")
+@click.option(
+    "--run",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder that metaft finetune wrote.",
+)
+@click.option("--text", "texts", multiple=True, help="A text; may be given several times.")
+@click.option("--text-pair", "pairs", multiple=True, help="The second text of each pair.")
+@click.option("--question", "questions", multiple=True, help="A question about --context.")
+@click.option("--context", help="The text in which answers are looked for.")
+@click.option("--context-file", type=_FILE, metavar="FILE", help="The same, from a text file.")
+@click.option("--image", "images", multiple=True, type=_FILE, metavar="FILE", help="An image.")
+@click.option(
+    "--file",
+    "rows_file",
+    type=_FILE,
+    metavar="FILE",
+    help="Rows: CSV, TSV, JSON lines or Parquet with columns text (and text_pair), or question "
+    "and context.",
+)
+@format_option
+def command(
+    *,
+    folder: Path,
+    texts: tuple[str, ...],
+    pairs: tuple[str, ...],
+    questions: tuple[str, ...],
+    context: str | None,
+    context_file: Path | None,
+    images: tuple[Path, ...],
+    rows_file: Path | None,
+    output_format: str,
+) -> None:
+    """Let the model of a Run answer: labels, values, entities, or answers to questions.
+
+    For example `metaft predict --run runs/reviews --text "What a film"`, or
+    `metaft predict --run runs/squad --question "Who?" --context-file page.txt`.
+    """
+    from metaft.finetuning.predicting import open_run
+
+    if context is not None and context_file is not None:
+        raise UserError("--context and --context-file are both given", "Give one of them")
+    if context_file is not None:
+        context = _read(context_file).decode("utf-8", errors="replace")
+    predictor = open_run(folder)
+    rows = _rows(
+        predictor.kind,
+        texts=texts,
+        pairs=pairs,
+        questions=questions,
+        context=context,
+        images=images,
+        rows_file=rows_file,
+    )
+    answers = predictor.predict(rows)
+    inputs = rows.texts or [str(image) for image in images]
+    answer = [{"input": given, **found} for given, found in zip(inputs, answers, strict=True)]
+    print_answer(answer, output_format, _render)
+
+
+def _rows(
+    kind: str,
+    *,
+    texts: Sequence[str],
+    pairs: Sequence[str],
+    questions: Sequence[str],
+    context: str | None,
+    images: Sequence[Path],
+    rows_file: Path | None,
+) -> Split:
+    """Put what was given into the rows that a kind of model takes.
+
+    Raises:
+        UserError: If something is missing, or of another kind.
+    """
+    import numpy as np
+
+    from metaft.tasks.inputs import check_image
+    from metaft.tasks.task import Split
+
+    wanted = _WANTED.get(kind, ("--text",))
+    if rows_file is not None:
+        texts, second = _columns(rows_file, kind)
+        return Split(labels=np.zeros(len(texts)), texts=tuple(texts), text_pairs=second)
+    if kind == "image_classification" and images:
+        encoded = tuple(_read(image) for image in images)
+        for content, image in zip(encoded, images, strict=True):
+            check_image(content, repr(str(image)))
+        return Split(labels=np.zeros(len(images)), images=encoded)
+    first, second_texts = {
+        "qa": (questions, [context] * len(questions) if context else []),
+        "pair_classification": (texts, pairs),
+        "image_classification": ((), ()),
+    }.get(kind, (texts, None))
+    if not first or (second_texts is not None and len(second_texts) != len(first)):
+        raise UserError(
+            f"the Run was trained on a task of kind {kind}, which needs {' and '.join(wanted)}"
+            + (", as many of each" if kind == "pair_classification" else ""),
+            "Give that, or rows with --file" if kind != "image_classification" else "Give that",
+        )
+    pair = None if second_texts is None else tuple(str(text) for text in second_texts)
+    return Split(labels=np.zeros(len(first)), texts=tuple(first), text_pairs=pair)
+
+
+def _read(path: Path) -> bytes:
+    """Read a file that the user named.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{str(path)!r} cannot be read: {error.strerror}", "Check it") from error
+
+
+_WANTED = {
+    "qa": ("--question", "--context"),
+    "pair_classification": ("--text", "--text-pair"),
+    "image_classification": ("--image",),
+}
+_COLUMNS = {
+    "qa": ("question", "context"),
+    "pair_classification": ("text", "text_pair"),
+}
+
+
+def _columns(path: Path, kind: str) -> tuple[list[str], tuple[str, ...] | None]:
+    """Read the texts of a file.
+
+    Raises:
+        UserError: If a column is missing, or holds no texts.
+    """
+    from metaft.tasks.inputs import read_texts
+    from metaft.tasks.local import read_table
+
+    table = read_table(path)
+    names = _COLUMNS.get(kind, ("text",))
+    missing = [name for name in names if name not in table.column_names]
+    if missing or kind == "image_classification":
+        raise UserError(
+            f"{str(path)!r} has the columns {', '.join(table.column_names)}; a Run of kind {kind} "
+            f"needs {' and '.join(names) if kind != 'image_classification' else '--image'}",
+            "Name the columns so",
+        )
+    found = [read_texts(table, name, repr(str(path))) for name in names]
+    return list(found[0]), found[1] if len(found) > 1 else None
+
+
+def _render(answer: Sequence[Mapping[str, Any]]) -> Any:
+    from rich.table import Table
+
+    table = Table("input", "answer", "")
+    for row in answer:
+        table.add_row(_shortened(str(row["input"])), *_cells(row))
+    return table
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what is said of a row, and how sure it is or where it stands."""
+    if "label" in row:
+        return str(row["label"]), f"{row['probability']:.3f}"
+    if "value" in row:
+        return f"{row['value']:.3f}", ""
+    if "answer" in row:
+        return row["answer"] or "(no answer)", f"{row['start']} to {row['end']}"
+    if "entities" in row:
+        return "\n".join(f"{e['type']}: {e['text']}" for e in row["entities"]) or "(none)", ""
+    return " ".join(f"{word['word']}/{word['tag']}" for word in row["words"]), ""
+
+
+def _shortened(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
