@@ -85,3 +85,16 @@ def test_seconds_hold_the_prefix_and_the_set_up(trace: Trace) -> None:
     # 1.5 s of set-up; of the 2 s of the prefix, those of 140 of the 200 rows.
     rows = RowCounts(train=100, validation=40, test=60)
     assert cumulative_seconds(longer, rows) == pytest.approx([1.4 + 1.5 + 4.4, 1.4 + 1.5 + 8.8])
+
+
+def test_guess_of_tags_and_of_answers(tiny_task: TaskFactory) -> None:
+    task = tiny_task(kind="ner")
+    assert guess_score(task) == 0.0  # all words outside: no entity is found
+    speech = dataclasses.replace(task, label_names=("NN", "VB", "IN"))
+    words = [tag for tags in task.test.tags or () for tag in tags.tolist()]
+    assert guess_score(speech) == pytest.approx(words.count(0) / len(words))
+    asked = tiny_task(rows=16, kind="qa")
+    assert guess_score(asked) == 0.0
+    answers = (*((),) * 2, *(asked.test.answers or ())[2:])
+    half = asked.replaced(test=dataclasses.replace(asked.test, answers=answers))
+    assert guess_score(half) == pytest.approx(2 / 8)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -74,3 +76,20 @@ def test_images_have_no_words(tiny_task, tiny_image_backbone) -> None:
 def test_too_few_rows_tell_nothing(tiny_task, tiny_text_backbone) -> None:
     assert probe(tiny_task(rows=2), tiny_text_backbone()) == {}
     assert probe(tiny_task(rows=4), tiny_text_backbone())
+
+
+def test_words_are_the_rows_where_they_have_tags(tiny_task, tiny_text_backbone) -> None:
+    found = probe(tiny_task(rows=60, kind="ner"), tiny_text_backbone(width=64))
+    guess = 1 - 1 / 8  # seven of the eight words of a row are outside
+    assert found["probe_best"] > guess + 0.05
+    assert found["probe_words"] > guess + 0.05
+    task = tiny_task(rows=60, kind="ner")
+    rng = np.random.default_rng(0)
+    tags = tuple(rng.permutation(row) for row in task.train.tags or ())
+    train = dataclasses.replace(task.train, tags=tags)
+    shuffled = probe(task.replaced(train=train), tiny_text_backbone(width=64))
+    assert shuffled["probe_best"] < guess + 0.03
+
+
+def test_questions_have_no_classes_to_probe(tiny_task, tiny_text_backbone) -> None:
+    assert probe(tiny_task(kind="qa"), tiny_text_backbone()) == {}

@@ -162,3 +162,14 @@ def test_far_away_the_average_takes_over(own_prior: Path) -> None:
     assert (predicted.low, predicted.high) == pytest.approx(
         (predicted.score - half_width, predicted.score + half_width)
     )
+
+
+def test_nothing_is_promised_of_another_sort_of_task(prior: Prior, target) -> None:
+    row = dataclasses.replace(target, kind="ner", metric="entity_f1")
+    answer = suggest(prior, row)
+    assert (answer.predicted.low, answer.predicted.high) == (0.0, 1.0)
+    assert "how high entity_f1 will be is not known" in str(answer.fallback)
+    models, _ = prior.opinion_on(row)
+    averages = models.look_at(row).scores(0.0)
+    best = models.space.cells[int(np.argmax(averages))]
+    assert answer.recipe.learning_rate == best.learning_rate

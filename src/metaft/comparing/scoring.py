@@ -31,19 +31,28 @@ def count_rows(task: Task, train_rows: int) -> RowCounts:
 
 
 def guess_score(task: Task) -> float:
-    """Return the test score of always answering the most frequent training class.
+    """Return the test score of always answering the most frequent training class (or tag).
 
-    For a regression it is 0, the correlation of a constant.
+    For a regression it is 0, the correlation of a constant; to questions there is no answer.
     """
+    from metaft.finetuning.answer_scores import score_answers
+    from metaft.finetuning.entities import score_tags
     from metaft.finetuning.metrics import score_classes
 
-    if task.is_regression:
+    test = subsample(task, train_rows=None, test_rows=TEST_ROWS).test
+    if test.answers is not None:
+        right = [[answer.text for answer in answers] for answers in test.answers]
+        return score_answers([""] * len(test), right)[task.metric]
+    classes = task.training_classes
+    if classes is None:
         return 0.0
-    labels = subsample(task, train_rows=None, test_rows=TEST_ROWS).test.labels
-    commonest = int(np.bincount(task.train.labels).argmax())
-    logits = np.zeros((len(labels), task.num_outputs))
+    commonest = int(np.bincount(classes).argmax())
+    if test.tags is not None:
+        guesses = [np.full_like(tags, commonest) for tags in test.tags]
+        return score_tags(guesses, test.tags, task.label_names)[task.metric]
+    logits = np.zeros((len(test), task.num_outputs))
     logits[:, commonest] = 1.0
-    return score_classes(logits, labels)[task.metric]
+    return score_classes(logits, test.labels)[task.metric]
 
 
 def score_of(trace: Trace, guess: float) -> float:

@@ -26,11 +26,12 @@ TOKEN_LEVELS: dict[str, float] = {
 
 DATASET_FEATURES: dict[str, str] = {
     "log2_train_rows": "log2 of the training rows that a run may use",
-    "log2_classes": "log2 of the classes; 0 for a regression",
-    "log2_rows_per_class": "log2 of the training rows per class; unknown for a regression",
+    "log2_classes": "log2 of the classes; 0 for a regression, 1 for questions",
+    "log2_rows_per_class": "log2 of the training rows (tagged words) per class; unknown without "
+    "classes",
     "label_entropy": "entropy of the training labels as a share of its maximum, in [0, 1]; "
-    "unknown for a regression",
-    "majority_share": "share of the most frequent class, in (0, 1]; unknown for a regression",
+    "unknown without classes",
+    "majority_share": "share of the most frequent class, in (0, 1]; unknown without classes",
     "is_regression": "1 for a regression, else 0",
     "is_pair": "1 for pairs of texts, else 0",
     "is_image": "1 for images, else 0",
@@ -67,8 +68,9 @@ def describe_dataset(task: Task, backbone: Backbone) -> dict[str, float]:
         "is_pair": float(task.train.text_pairs is not None),
         "is_image": float(task.modality == "image"),
     }
-    if not task.is_regression:
-        features |= _describe_labels(task.train.labels, task.num_outputs)
+    classes = task.training_classes
+    if classes is not None:
+        features |= _describe_labels(classes, task.num_outputs)
     if task.train.texts is not None:
         features |= _describe_lengths(task.train, backbone) | _describe_words(task.train)
     return features

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from metaft.tasks.split import strata_of, stratified_order
+from metaft.tasks.task import Split, Task
 
 if TYPE_CHECKING:
-    from metaft.backbones.backbone import Backbone
-    from metaft.tasks.task import Task
+    from torch import Tensor
+
+    from metaft.backbones.backbone import Backbone, Batch, Examples
 
 PROBE_ROWS = 1_000
 """Most rows that the forward pass sees."""
@@ -59,17 +63,23 @@ def probe(task: Task, backbone: Backbone) -> dict[str, float]:
         backbone: Pretrained; runs where its weights are.
 
     Returns:
-        Feature -> value; nothing where there are fewer than 4 rows.
+        Feature -> value; nothing where there are fewer than 4 rows, and for questions, whose
+        answers are no classes.
     """
-    if len(task.train) < _FEWEST_ROWS:
+    if len(task.train) < _FEWEST_ROWS or task.kind == "qa":
         return {}
-    rows = stratified_order(strata_of(task.train.labels), seed=0)[:PROBE_ROWS]
-    task = task.replaced(train=task.train.take(rows))
-    kernels = {name: _linear_kernel(state) for name, state in _states(task, backbone).items()}
+    if task.train.tags is not None:
+        task, states = _sample_words(task, backbone)
+    else:
+        rows = stratified_order(strata_of(task.train.labels), seed=0)[:PROBE_ROWS]
+        task = task.replaced(train=task.train.take(rows))
+        states = _states(task, backbone)
+    kernels = {name: _linear_kernel(state) for name, state in states.items()}
     scores = {name: _score(kernel, task) for name, kernel in kernels.items()}
     features = scores | _summarise(scores, task)
-    half = slice(0, len(rows) // 2)  # The rows are in a stratified order.
-    fewer = task.replaced(train=task.train.take(range(len(rows))[half]))
+    count = len(task.train)
+    half = slice(0, count // 2)  # The rows are in a stratified order.
+    fewer = task.replaced(train=task.train.take(range(count)[half]))
     last = kernels["probe_100"]
     features["probe_gain_by_rows"] = scores["probe_100"] - _score(last[half, half], fewer)
     if task.train.texts is not None:
@@ -111,22 +121,64 @@ def cross_validated_ridge(
 
 def _states(task: Task, backbone: Backbone) -> dict[str, np.ndarray]:
     """Return the pooled hidden states `(rows, width)` of each relative depth, in float64."""
+    examples = backbone.encode(task.train, max_length=PROBE_TOKENS, image_size=PROBE_PIXELS)
+    order = np.argsort(-examples.lengths, kind="stable")  # like lengths: little padding
+    found: dict[str, list[np.ndarray]] = {name: [] for name in LAYERS}
+    for _, batch, hidden in _passes(backbone, examples, order):
+        for name, states in hidden.items():
+            found[name].append(backbone.pool(states, batch).float().cpu().numpy())
+    back = np.argsort(order)
+    return {name: np.concatenate(parts)[back].astype(np.float64) for name, parts in found.items()}
+
+
+def _sample_words(task: Task, backbone: Backbone) -> tuple[Task, dict[str, np.ndarray]]:
+    """Make words the rows of a classification: their tags, and their states as of `_states`.
+
+    A word goes by its first token, within the rows that the pass may see.
+    """
+    rows = stratified_order(strata_of(task.train.labels), seed=0)[:PROBE_ROWS]
+    split = task.train.take(rows)
+    examples = backbone.encode(split, max_length=PROBE_TOKENS, image_size=PROBE_PIXELS)
+    at = [
+        (row, int(token), word)
+        for row, places in enumerate(examples.places or ())
+        for word, token in enumerate(places)
+        if token >= 0
+    ]
+    tags = np.array([(split.tags or ())[row][word] for row, _, word in at], dtype=np.int64)
+    chosen = stratified_order(tags, seed=0)[:PROBE_ROWS]
+    row_of, token_of = (np.array([at[n][part] for n in chosen]) for part in (0, 1))
+    words = tuple((split.words or ())[at[n][0]][at[n][2]] for n in chosen)
+    states: dict[str, np.ndarray] = {
+        name: np.empty((len(chosen), backbone.token_width)) for name in LAYERS
+    }
+    order = np.unique(row_of)
+    order = order[np.argsort(-examples.lengths[order], kind="stable")]
+    for numbers, _, hidden in _passes(backbone, examples, order):
+        place = {int(row): number for number, row in enumerate(numbers)}
+        wanted = np.flatnonzero(np.isin(row_of, numbers))
+        in_batch = [place[int(row)] for row in row_of[wanted]]
+        for name, state in hidden.items():
+            states[name][wanted] = state[in_batch, token_of[wanted]].float().cpu().numpy()
+    train = Split(labels=tags[chosen], texts=words)
+    return dataclasses.replace(task, kind="classification", train=train), states
+
+
+def _passes(
+    backbone: Backbone, examples: Examples, order: np.ndarray
+) -> Iterator[tuple[np.ndarray, Batch, dict[str, Tensor]]]:
+    """Yield row numbers, their batch, and its hidden states at each relative depth."""
     import torch
 
-    examples = backbone.encode(task.train, max_length=PROBE_TOKENS, image_size=PROBE_PIXELS)
     depths = {name: int(share * backbone.depth + 0.5) for name, share in LAYERS.items()}
-    order = np.argsort(-examples.lengths, kind="stable")  # like lengths: little padding
-    pooled: dict[int, list[np.ndarray]] = {depth: [] for depth in depths.values()}
     backbone.eval()
-    with torch.inference_mode():
-        for at in range(0, len(order), _BATCH_ROWS):
-            batch = backbone.collate(examples, order[at : at + _BATCH_ROWS])
-            batch = {name: value.to(backbone.device) for name, value in batch.items()}
-            for depth, hidden in backbone.hidden_states(batch, sorted(pooled)).items():
-                pooled[depth].append(backbone.pool(hidden, batch).float().cpu().numpy())
-    back = np.argsort(order)
-    whole = {d: np.concatenate(parts)[back].astype(np.float64) for d, parts in pooled.items()}
-    return {name: whole[depth] for name, depth in depths.items()}
+    for at in range(0, len(order), _BATCH_ROWS):
+        rows = order[at : at + _BATCH_ROWS]
+        batch = backbone.collate(examples, rows)
+        batch = {name: value.to(backbone.device) for name, value in batch.items()}
+        with torch.inference_mode():
+            found = backbone.hidden_states(batch, sorted(set(depths.values())))
+        yield rows, batch, {name: found[depth] for name, depth in depths.items()}
 
 
 def _linear_kernel(state: np.ndarray) -> np.ndarray:

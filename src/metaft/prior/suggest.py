@@ -52,7 +52,8 @@ def suggest(
         raise PriorError(f"goal is {goal!r}; allowed are {', '.join(GOALS)}", "Correct --goal")
     models, calibration = prior.opinion_on(row)
     outlook = models.look_at(row)
-    weight = calibration.weight_at(outlook.distance)
+    is_of_another_sort = _is_of_another_sort(prior.manifest, row)
+    weight = 0.0 if is_of_another_sort else calibration.weight_at(outlook.distance)
     _check_costs_known(outlook, goal, limits)
     allowed = limits.allow(outlook)
     order = rank_cells(outlook, models.space, weight=weight, goal=goal, allowed=allowed)
@@ -61,6 +62,8 @@ def suggest(
     def predict(cell: int) -> Prediction:
         points = float(outlook.scores(weight)[cell])
         half_width = calibration.half_width_at(points, is_elsewhere=is_elsewhere)
+        if is_of_another_sort:
+            half_width = math.inf
         return _predict(outlook, cell, points, half_width, row)
 
     ranked = [RankedRecipe(models.space.cells[cell], predict(cell)) for cell in order[:top]]
@@ -157,7 +160,13 @@ def _kind_unknown(manifest: Manifest, row: Described) -> list[str]:
     """Say whether no training task is of the asked kind, or judged as it is."""
     if row.kind not in manifest.kinds:
         kinds = ", ".join(sorted(manifest.kinds))
-        return [f"no training task is of the kind {row.kind}; recorded are {kinds}"]
+        said = f"no training task is of the kind {row.kind}; recorded are {kinds}"
+        if _is_of_another_sort(manifest, row):
+            said += (
+                ", so recipes are ranked by their average over these, and how high "
+                f"{row.metric} will be is not known"
+            )
+        return [said]
     if row.metric not in manifest["metrics"]:
         metrics = ", ".join(manifest["metrics"])
         return [
@@ -165,6 +174,11 @@ def _kind_unknown(manifest: Manifest, row: Described) -> list[str]:
             "score is as if it were that"
         ]
     return []
+
+
+def _is_of_another_sort(manifest: Manifest, row: Described) -> bool:
+    """Say whether nothing recorded tells how high the scores of a task will be."""
+    return row.kind not in manifest.kinds and row.metric not in manifest["metrics"]
 
 
 def _untrusted(outlook: Outlook, calibration: Calibration) -> list[str]:
