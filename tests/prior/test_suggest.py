@@ -10,6 +10,7 @@ import pytest
 
 from metaft.errors import PriorError
 from metaft.prior.choice import Limits
+from metaft.prior.described import Described
 from metaft.prior.prior import Prior
 from metaft.prior.suggest import suggest
 from metaft.recipes import FIELDS, Recipe
@@ -173,3 +174,25 @@ def test_nothing_is_promised_of_another_sort_of_task(prior: Prior, target) -> No
     averages = models.look_at(row).scores(0.0)
     best = models.space.cells[int(np.argmax(averages))]
     assert answer.recipe.learning_rate == best.learning_rate
+
+
+def _of_long_texts(row: Described) -> Described:
+    names = ("q05", "q25", "q50", "q75", "q95")
+    levels = {f"log2_tokens_{name}": 8.0 for name in names}
+    return dataclasses.replace(row, values={**row.values, **levels})
+
+
+def test_long_texts_are_taken_whole_where_the_score_counts(prior: Prior, target) -> None:
+    row = _of_long_texts(target)
+    answer = suggest(prior, row, top=2)
+    assert [one.recipe.max_length for one in (answer, *answer.alternatives)] == [256, 256]
+    assert "the recorded runs cut texts at 128 tokens, this one at 256" in str(answer.fallback)
+    assert suggest(prior, row, goal="cost").recipe.max_length < 256
+
+
+def test_texts_are_cut_where_the_time_is_too_short_for_them(prior: Prior, target) -> None:
+    row = _of_long_texts(target)
+    seconds = suggest(prior, row, goal="cost").predicted.train_seconds
+    answer = suggest(prior, row, limits=Limits(seconds=seconds * 1.01))
+    assert answer.recipe.max_length < 256
+    assert answer.predicted.train_seconds <= seconds * 1.01

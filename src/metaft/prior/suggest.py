@@ -11,8 +11,9 @@ from metaft.errors import PriorError
 from metaft.prior.calibration import Calibration
 from metaft.prior.choice import GOALS, NO_LIMITS, Goal, Limits, rank_cells
 from metaft.prior.described import Described
+from metaft.prior.lengths import LENGTHS, length_for, lengthen, lengthened
 from metaft.prior.manifest import Manifest
-from metaft.prior.outlook import Outlook
+from metaft.prior.outlook import OutcomeModels, Outlook
 from metaft.prior.prior import Prior
 from metaft.prior.starting import recommend_start
 from metaft.prior.suggestion import NearTask, Prediction, RankedRecipe, Suggestion
@@ -51,7 +52,7 @@ def suggest(
     if goal not in GOALS:
         raise PriorError(f"goal is {goal!r}; allowed are {', '.join(GOALS)}", "Correct --goal")
     models, calibration = prior.opinion_on(row)
-    outlook = models.look_at(row)
+    tokens, outlook = _look(models, row, goal, limits)
     is_of_another_sort = _is_of_another_sort(prior.manifest, row)
     weight = 0.0 if is_of_another_sort else calibration.weight_at(outlook.distance)
     _check_costs_known(outlook, goal, limits)
@@ -66,8 +67,16 @@ def suggest(
             half_width = math.inf
         return _predict(outlook, cell, points, half_width, row)
 
-    ranked = [RankedRecipe(models.space.cells[cell], predict(cell)) for cell in order[:top]]
-    fallbacks = [*notes, *_fallbacks(prior.manifest, row, outlook, calibration)]
+    chosen = [models.space.cells[cell] for cell in order[:top]]
+    ranked = [
+        RankedRecipe(lengthen(recipe, tokens), predict(cell))
+        for recipe, cell in zip(chosen, order[:top], strict=True)
+    ]
+    fallbacks = [
+        *notes,
+        *_fallbacks(prior.manifest, row, outlook, calibration),
+        *_longer_than_recorded(chosen[0].max_length, tokens),
+    ]
     nearest = list(outlook.distances.items())[:NEAREST_TASKS]
     return Suggestion(
         dataset=dataset or row.task,
@@ -82,6 +91,22 @@ def suggest(
         alternatives=tuple(ranked[1:]),
         start=recommend_start(prior.folder, row.backbone, row.train_rows),
     )
+
+
+def _look(
+    models: OutcomeModels, row: Described, goal: Goal, limits: Limits
+) -> tuple[int, Outlook]:
+    """Return how long texts may be, and what is expected of every cell.
+
+    What is cheap takes the texts as `plain` does, and so does what would not fit otherwise.
+    """
+    tokens = length_for(row) if goal == "score" else LENGTHS[0]
+    outlook = lengthened(models, tokens).look_at(row)
+    try:
+        limits.allow(outlook)
+    except PriorError:
+        return LENGTHS[0], models.look_at(row)
+    return tokens, outlook
 
 
 def _unknown_costs(outlook: Outlook) -> list[str]:
@@ -174,6 +199,16 @@ def _kind_unknown(manifest: Manifest, row: Described) -> list[str]:
             "score is as if it were that"
         ]
     return []
+
+
+def _longer_than_recorded(recorded: int, tokens: int) -> list[str]:
+    """Say where texts are cut later than in the recorded runs."""
+    if tokens <= recorded:
+        return []
+    return [
+        f"the recorded runs cut texts at {recorded} tokens, this one at {tokens}, which 95 % of "
+        "the rows do not exceed: its score is predicted as if it cut them likewise"
+    ]
 
 
 def _is_of_another_sort(manifest: Manifest, row: Described) -> bool:
