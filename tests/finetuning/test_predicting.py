@@ -126,6 +126,19 @@ def test_a_head_beside_its_encoder_is_found(trained, monkeypatch: pytest.MonkeyP
     assert [entity["text"] for entity in found[0]["entities"]] == ["river"]
 
 
+def test_texts_beyond_the_models_positions_are_cut(trained) -> None:
+    _, _, folder = trained("classification", max_length=4096, epochs=1)  # It has 64 positions.
+    (found,) = open_run(folder).predict(Split(labels=np.zeros(1), texts=("the river " * 100,)))
+    assert found["probability"] > 0
+
+
+def test_a_text_without_words_has_no_entities(trained) -> None:
+    _, _, folder = trained("ner", epochs=1)
+    found = open_run(folder).predict(Split(labels=np.zeros(2), texts=(" ", "the river")))
+    assert found[0] == {"entities": [], "words": []}
+    assert len(found[1]["words"]) == 2
+
+
 def test_what_is_no_run_is_refused(trained, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"holds no recipe\.yaml"):
         open_run(tmp_path)

@@ -43,6 +43,7 @@ from metaft.backbones.text_blocks import (
 from metaft.backbones.text_files import (
     Pooling,
     fingerprint_of,
+    longest_input,
     pooling_of,
     quiet_transformers,
     with_mean_pooling,
@@ -326,11 +327,7 @@ class TextBackbone(Backbone):
 
     def longest(self, max_length: int) -> int:
         """Cap a length by what the positions of the model allow."""
-        positions = getattr(self.model.config, "max_position_embeddings", None) or max_length
-        # RoBERTa-like families keep the first positions for padding.
-        reserved = (self.model.config.pad_token_id or 0) + 1
-        offset = reserved if self.model.config.model_type in _OFFSET_POSITIONS else 0
-        return min(max_length, positions - offset)
+        return longest_input(self.model.config, max_length)
 
     def _run(self, batch: Batch) -> Tensor:
         output = self.model(**batch)
@@ -353,9 +350,6 @@ class TextBackbone(Backbone):
             self._block_outputs = len(seen[0]) if isinstance(seen[0], tuple) else None
             self._is_output_known = True
         return self._block_outputs
-
-
-_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"}
 
 
 def _model_class(pooling: Pooling) -> Any:

@@ -15,6 +15,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 Pooling = Literal["mean", "native"]
 
+_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"}
+
 
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
@@ -71,6 +73,15 @@ def _has_trained_pooler(place: str) -> bool:
         return True
     with safe_open(path, "pt") as file:
         return any("pooler.dense.weight" in name for name in file.keys())  # noqa: SIM118
+
+
+def longest_input(config: PreTrainedConfig, max_length: int) -> int:
+    """Cap a length in tokens by what the positions of a model allow."""
+    positions = getattr(config, "max_position_embeddings", None) or max_length
+    # RoBERTa-like families keep the first positions for padding.
+    reserved = (config.pad_token_id or 0) + 1
+    offset = reserved if config.model_type in _OFFSET_POSITIONS else 0
+    return min(max_length, int(positions) - offset)
 
 
 def fingerprint_of(model: PreTrainedModel, pooling: str) -> str:

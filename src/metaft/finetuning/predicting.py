@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from metaft.backbones.backbone import Examples
-from metaft.backbones.text_files import quiet_transformers
+from metaft.backbones.text_files import longest_input, quiet_transformers
 from metaft.backbones.text_saving import HEAD_FILE
 from metaft.backbones.tokens import encode_questions, encode_words
 from metaft.errors import UserError
@@ -77,6 +77,7 @@ class _OfTexts(Predictor):
         tokenizer: That of its backbone.
         model: The family's own model for the kind.
         label_names: Class number -> name.
+        longest: Tokens of a row, at most.
     """
 
     family = "AutoModelForSequenceClassification"
@@ -92,6 +93,7 @@ class _OfTexts(Predictor):
                 folder, dtype=torch.float32, attn_implementation="eager"
             )
         self.model.eval()
+        self.longest = longest_input(self.model.config, self.recipe.max_length)
         names = self.model.config.id2label or {}
         self.label_names = tuple(names[at] for at in sorted(names))
         self._head = _head_in(folder)
@@ -133,7 +135,7 @@ class _TextClasses(_OfTexts):
                 list(texts[at : at + _ROWS]),
                 list(pairs[at : at + _ROWS]) if pairs else None,
                 truncation=True,
-                max_length=min(self.recipe.max_length, self.tokenizer.model_max_length),
+                max_length=self.longest,
                 padding=True,
                 return_tensors="pt",
             )
@@ -163,7 +165,7 @@ class _Tags(_OfTexts):
         rows = Split(
             labels=np.zeros(len(texts)), texts=tuple(" ".join(row) for row in words), words=words
         )
-        examples = encode_words(self.tokenizer, rows, self.recipe.max_length)
+        examples = encode_words(self.tokenizer, rows, self.longest)
         tags: dict[int, np.ndarray] = {}
         for numbers, logits in self._token_logits(examples):
             read = read_tags(logits, examples, numbers, self.label_names, chain=self._chain)
@@ -206,7 +208,7 @@ class _Answers(_OfTexts):
     def predict(self, split: Split) -> list[Prediction]:
         """Return the answer and its characters; empty where the context has none."""
         contexts = split.text_pairs or ()
-        examples = encode_questions(self.tokenizer, split, self.recipe.max_length)
+        examples = encode_questions(self.tokenizer, split, self.longest)
         windows: list[list[Any]] = [[] for _ in contexts]
         for rows, logits in self._token_logits(examples):
             scores = in_context(logits, examples, rows)

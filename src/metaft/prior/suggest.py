@@ -93,9 +93,7 @@ def suggest(
     )
 
 
-def _look(
-    models: OutcomeModels, row: Described, goal: Goal, limits: Limits
-) -> tuple[int, Outlook]:
+def _look(models: OutcomeModels, row: Described, goal: Goal, limits: Limits) -> tuple[int, Outlook]:
     """Return how long texts may be, and what is expected of every cell.
 
     What is cheap takes the texts as `plain` does, and so does what would not fit otherwise.
