@@ -90,11 +90,13 @@ class TagObjective(Objective[TaggedRow]):
         words = _words_of(feed.examples, rows, self.task.train.tags, logits.device)
         scores = _at_words(logits, words).float()
         if model.chain is None:
-            return functional.cross_entropy(
+            total = functional.cross_entropy(
                 scores[words.mask],
                 words.tags[words.mask],
                 label_smoothing=self.recipe.label_smoothing,
+                reduction="sum",
             )
+            return total / words.mask.sum().clamp(min=1)
         likelihood = model.chain.log_likelihood(scores, words.tags, words.mask)
         counted = likelihood > IMPOSSIBLE
         count = (words.mask.sum(1) * counted).sum().clamp(min=1)
