@@ -31,6 +31,7 @@ from metaft.finetuning.model import Classifier, restore_state, trainable, traine
 from metaft.finetuning.optimizers import build_optimizer
 from metaft.finetuning.outcome import NO_COSTS, Costs, EpochRecord, Outcome, Scores, Status
 from metaft.finetuning.prefix_cache import SPLITS, PrefixCache, SplitName
+from metaft.finetuning.schedules import total_steps_of
 from metaft.finetuning.stepper import Stepper
 from metaft.finetuning.targets import class_weights, scaled_targets, target_scale
 from metaft.recipes import Recipe
@@ -226,7 +227,7 @@ class OpenRun:
         self.model = model = self._build_model()
         self.learning = frozenset(trainable(model))
         optimizer = build_optimizer(model, self.recipe)
-        total_steps = self._total_steps()
+        total_steps = total_steps_of(self.recipe, len(self.task.train))
         say_what_is_clamped(self.recipe, total_steps)
         weights = class_weights(self.task, self.recipe)
         return Stepper(
@@ -339,9 +340,6 @@ class OpenRun:
     def _guess_loss(self) -> float:
         """Return the loss of guessing: uniform over classes, or the mean target."""
         return 1.0 if self.task.is_regression else math.log(self.task.num_outputs)
-
-    def _total_steps(self) -> int:
-        return self.recipe.epochs * math.ceil(len(self.task.train) / self.recipe.batch_size)
 
     def _is_patience_over(self) -> bool:
         patience = self.recipe.early_stopping_patience

@@ -256,10 +256,23 @@ def _check_space(space: SearchSpace, base: Recipe, task: Task, backbone: Backbon
         RecipeError: Naming the first of them.
     """
     check_fit(base, task, backbone)
+    longest = _longest(space, base)
     for name, values in space.fields.items():
         for value in (values.low, values.high) if isinstance(values, Range) else values:
             try:
-                recipe = base.with_settings({name: value})
+                recipe = (longest if name == "warmup_steps" else base).with_settings({name: value})
             except RecipeError:  # Perhaps it goes with another value of another field.
                 continue
             check_fit(recipe, task, backbone)
+
+
+def _longest(space: SearchSpace, base: Recipe) -> Recipe:
+    """Return a recipe with the most steps that the space allows: a warm-up must fit into them."""
+    picked = {}
+    for name, pick in (("epochs", max), ("batch_size", min)):
+        values = space.fields.get(name, ())
+        picked[name] = pick(
+            (values.low, values.high) if isinstance(values, Range) else values,
+            default=getattr(base, name),
+        )
+    return base.with_settings(picked)
