@@ -173,3 +173,12 @@ def test_a_warmup_that_is_longer_than_every_run_is_refused(
 def test_a_warmup_may_fit_the_longer_runs_of_a_space(run_search) -> None:
     space = SearchSpace({"warmup_steps": (9,), "epochs": (4,)})
     assert run_search("grid", trials=1, space=space).best.status == "ok"
+
+
+def test_a_search_without_time_reads_what_is_stored_and_runs_nothing(run_search, store) -> None:
+    before = run_search("tpe", trials=3)
+    known = store.ids()
+    again = run_search("tpe", trials=5, time_limit_seconds=0)
+    assert [trial.trace_id for trial in again.trials] == [t.trace_id for t in before.trials]
+    assert not again.is_complete
+    assert store.ids() == known

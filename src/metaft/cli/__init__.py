@@ -19,6 +19,7 @@ COMMANDS = (
     "search",
     "augment",
     "compare",
+    "study",
     "traces",
     "prior",
 )

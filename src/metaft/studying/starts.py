@@ -1,0 +1,105 @@
+"""Starts: backbones with meta-learned weights, as folders that a recording can load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metaft.errors import StudyError
+from metaft.files import user_cache_folder, written_beside
+from metaft.prior.manifest import INITIALISATION
+from metaft.studying.ways import PRIOR
+
+if TYPE_CHECKING:
+    from metaft.backbones.backbone import Backbone
+    from metaft.metalearning.initialisation import Initialisation
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A backbone to start from.
+
+    Attributes:
+        identity: As `load_backbone` takes it.
+        fingerprint: Of its weights.
+        tasks: What the weights were learned from.
+    """
+
+    identity: str
+    fingerprint: str
+    tasks: tuple[str, ...] = ()
+
+
+def prepare_start(
+    start: str, backbone: Backbone, *, inits: Path | None, prior: str | None
+) -> Start:
+    """Put meta-learned weights into a folder of the user's cache, unless they are there.
+
+    Args:
+        start: An algorithm of `metaft meta-train`, or `prior`.
+        backbone: Pretrained; stays as it is.
+        inits: Folder that holds one folder per algorithm with its `init.safetensors`.
+        prior: Name or folder of the prior; None takes the newest shipped one.
+
+    Raises:
+        StudyError: If there is no such initialisation; it says which command trains it.
+        PriorError: If the file is broken, or is one of another backbone.
+    """
+    from metaft.metalearning.initialisation import load_initialisation
+
+    path = _find(start, backbone, inits, prior)
+    return _moved(backbone, load_initialisation(path))
+
+
+def _find(start: str, backbone: Backbone, inits: Path | None, prior: str | None) -> Path:
+    from metaft.prior.prior import Prior, newest_prior
+
+    if start != PRIOR:
+        path = (inits or Path("inits")) / start / INITIALISATION
+        if path.is_file():
+            return path
+        told = f"there is no {path}" if inits else "--inits names no folder of initialisations"
+        raise _missing(told, start, backbone, f"{inits or 'inits'}/{start}", "--inits")
+    found = Prior.load(prior) if prior else newest_prior(backbone.modality, backbone.identity)
+    path = found.folder / INITIALISATION
+    if path.is_file():
+        return path
+    told = f"the prior {found.name!r} holds no meta-learned initialisation"
+    raise _missing(told, "reptile", backbone, "priors/mine", "--prior")
+
+
+def _missing(told: str, algorithm: str, backbone: Backbone, out: str, option: str) -> StudyError:
+    command = (
+        f"metaft meta-train --tasks all --stages init --algorithm {algorithm} "
+        f"--backbone {backbone.identity} --out {out}"
+    )
+    return StudyError(told, f"Train one with `{command}`, and name it with {option}")
+
+
+def _moved(backbone: Backbone, initialisation: Initialisation) -> Start:
+    """Return the pretrained backbone with the learned weights, written once per initialisation."""
+    from torch import nn
+
+    from metaft.backbones.load import load_backbone
+    from metaft.metalearning.initialisation import apply_initialisation
+
+    folder = user_cache_folder() / "starts" / initialisation.fingerprint
+    if not folder.is_dir():
+        fresh = load_backbone(backbone.identity, offline=True)
+        apply_initialisation(fresh, initialisation)
+        with written_beside(folder) as beside:
+            beside.mkdir(parents=True)
+            fresh.save(beside, nn.Linear(fresh.width, 2), ("0", "1"))
+    loaded = load_backbone(str(folder))
+    return Start(str(folder), loaded.fingerprint, initialisation.tasks)
+
+
+def pretrained(backbone: Backbone) -> Start:
+    """Return the start from the pretrained weights."""
+    return Start(backbone.identity, backbone.fingerprint)
+
+
+def is_learned_from(start: Start, task: str, relatives: frozenset[str]) -> bool:
+    """Say whether a start has learned from a task or a relative of it."""
+    return bool({task, *relatives} & {*start.tasks})
