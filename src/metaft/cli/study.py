@@ -78,6 +78,7 @@ def command(
     are kept in the trace store: after a Ctrl-C, a crash or a time limit the same command goes on
     where it stopped.
     """
+    from metaft.comparing.writing import check_out
     from metaft.studying.card import find_card, shipped_studies
     from metaft.studying.forecast import forecast
     from metaft.traces.store import TraceStore, default_store_url
@@ -95,9 +96,9 @@ def command(
     _check_inits(inits)
     folder = out or Path("studies") / (f"{card.name}-small" if small else card.name)
     trace_store = TraceStore(store or default_store_url())
-    if not dry_run:
-        _check_folder(folder)
     plan = _plan(card, size, trace_store, prior=prior, inits=inits, offline=offline)
+    if not dry_run:
+        check_out(folder)
     expected = forecast(plan, trace_store, workers)
     print_notice(_said(plan, expected, workers))
     if dry_run:
@@ -122,12 +123,6 @@ def _check_inits(inits: Path | None) -> None:
             f"--inits is {str(inits)!r}, which is no folder",
             "Name a folder that holds ALGORITHM/init.safetensors, or leave it out",
         )
-
-
-def _check_folder(folder: Path) -> None:
-    from metaft.comparing.writing import check_out
-
-    check_out(folder)
 
 
 def _plan(card: StudyCard, size: Size, store: TraceStore, **settings: Any) -> StudyPlan:
@@ -182,10 +177,9 @@ def _said(plan: StudyPlan, expected: Forecast, workers: int) -> str:
         f"{plan.card.name} ({plan.size}): {expected.runs:,} runs on {tasks} tasks, "
         f"{expected.stored:,} of them stored."
     )
-    if plan.left_out:
-        said += (
-            f" {len({one.task for one in plan.left_out})} tasks lack something (see the report)."
-        )
+    missing = sorted({one.task for one in plan.left_out if not one.what})
+    if missing:
+        said += f" Left out: {', '.join(missing)}; the report says why."
     if not expected.left:
         return f"{said} Nothing is left to run."
     return f"{said} {_time_said(expected, workers)}"
@@ -269,15 +263,18 @@ def _dry_table(answer: Mapping[str, Any]) -> Any:
     from rich.console import Group
     from rich.table import Table
 
+    from metaft.studying.combining import LeftOut
+    from metaft.studying.tables import left_out_table
+
     table = Table("factor", "levels, the reference first", title=f"{answer['study']}")
     for factor, levels in answer["levels"].items():
         table.add_row(factor, ", ".join(levels))
-    lines = [f"tasks      {', '.join(answer['tasks'])}"]
-    lines += [
-        f"left out   {one['task']}: {one['what'] or 'the task'}: {one['why']}"
-        for one in answer["left_out"]
-    ]
-    return Group(table, "\n".join(lines))
+    left_out = left_out_table([LeftOut(**one) for one in answer["left_out"]])
+    return Group(
+        table,
+        f"tasks      {', '.join(answer['tasks'])}",
+        *([lay_out(left_out)] if left_out else []),
+    )
 
 
 def _render(report: StudyReport) -> Any:
@@ -286,7 +283,7 @@ def _render(report: StudyReport) -> Any:
     from metaft.studying.tables import left_out_table, level_table
 
     factors = [factor for factor in report.factors if factor.tasks]
-    left_out = left_out_table(report)
+    left_out = left_out_table(report.left_out)
     return Group(
         report.answer,
         *(lay_out(level_table(factor)) for factor in factors),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +133,11 @@ class ArmMaker:
     def _start(self, start: str, backbone: Backbone) -> Start:
         key = (start, backbone.identity)
         if key not in self._starts:
-            prepare = functools.partial(prepare_start, inits=self._inits, prior=self._prior)
-            self._starts[key] = prepare(start, backbone)
+            self._starts[key] = prepare_start(
+                start,
+                backbone,
+                inits=self._inits,
+                prior=self._prior,
+                held_out=",".join(self._variant.tasks),
+            )
         return self._starts[key]

@@ -37,7 +37,7 @@ def render_study_page(report: StudyReport, gathered: Sequence[FactorResults]) ->
     return page.render(
         report=report,
         sections=sections,
-        left_out=left_out_table(report),
+        left_out=left_out_table(report.left_out),
         seen_mark=SEEN_MARK,
         has_curves=any(section["curves"] for section in sections),
     )

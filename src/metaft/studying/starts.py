@@ -32,7 +32,7 @@ class Start:
 
 
 def prepare_start(
-    start: str, backbone: Backbone, *, inits: Path | None, prior: str | None
+    start: str, backbone: Backbone, *, inits: Path | None, prior: str | None, held_out: str
 ) -> Start:
     """Put meta-learned weights into a folder of the user's cache, unless they are there.
 
@@ -41,6 +41,7 @@ def prepare_start(
         backbone: Pretrained; stays as it is.
         inits: Folder that holds one folder per algorithm with its `init.safetensors`.
         prior: Name or folder of the prior; None takes the newest shipped one.
+        held_out: Selector of the tasks that it should not have learned from.
 
     Raises:
         StudyError: If there is no such initialisation; it says which command trains it.
@@ -49,32 +50,50 @@ def prepare_start(
     from metaft.metalearning.initialisation import load_initialisation
 
     path = _find(start, backbone, inits, prior)
+    if isinstance(path, _Missing):
+        raise path.error(backbone, held_out)
     return _moved(backbone, load_initialisation(path))
 
 
-def _find(start: str, backbone: Backbone, inits: Path | None, prior: str | None) -> Path:
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """An initialisation that is not there, and how to get one.
+
+    Attributes:
+        told: What is not there.
+        algorithm: What trains it.
+        out: Folder for it.
+        option: Which option then names it.
+    """
+
+    told: str
+    algorithm: str
+    out: str
+    option: str
+
+    def error(self, backbone: Backbone, held_out: str) -> StudyError:
+        command = (
+            f"metaft meta-train --tasks all --stages init --algorithm {self.algorithm} "
+            f"--backbone {backbone.identity} --held-out '{held_out}' --out {self.out}"
+        )
+        return StudyError(self.told, f"Train one with `{command}`, and name it with {self.option}")
+
+
+def _find(start: str, backbone: Backbone, inits: Path | None, prior: str | None) -> Path | _Missing:
     from metaft.prior.prior import Prior, newest_prior
 
     if start != PRIOR:
         path = (inits or Path("inits")) / start / INITIALISATION
-        if path.is_file():
+        if inits and path.is_file():
             return path
         told = f"there is no {path}" if inits else "--inits names no folder of initialisations"
-        raise _missing(told, start, backbone, f"{inits or 'inits'}/{start}", "--inits")
+        return _Missing(told, start, str(path.parent), f"--inits {path.parents[1]}")
     found = Prior.load(prior) if prior else newest_prior(backbone.modality, backbone.identity)
     path = found.folder / INITIALISATION
     if path.is_file():
         return path
     told = f"the prior {found.name!r} holds no meta-learned initialisation"
-    raise _missing(told, "reptile", backbone, "priors/mine", "--prior")
-
-
-def _missing(told: str, algorithm: str, backbone: Backbone, out: str, option: str) -> StudyError:
-    command = (
-        f"metaft meta-train --tasks all --stages init --algorithm {algorithm} "
-        f"--backbone {backbone.identity} --out {out}"
-    )
-    return StudyError(told, f"Train one with `{command}`, and name it with {option}")
+    return _Missing(told, "reptile", "priors/mine", "--prior priors/mine")
 
 
 def _moved(backbone: Backbone, initialisation: Initialisation) -> Start:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from metaft.comparing.formatting import UNKNOWN, format_chance, format_count, format_number
 from metaft.comparing.judging import Judgement
 from metaft.comparing.tables import scores_table, seconds_table
 from metaft.prior.worth import Table
+from metaft.studying.combining import LeftOut
 from metaft.studying.report import FactorReport, StudyReport
 from metaft.studying.results import Convergence
 
@@ -60,12 +61,12 @@ def study_tables(report: StudyReport) -> dict[str, list[Table]]:
     }
 
 
-def left_out_table(report: StudyReport) -> Table | None:
+def left_out_table(left_out: Sequence[LeftOut]) -> Table | None:
     """Return what was left out; None where nothing was."""
-    if not report.left_out:
+    if not left_out:
         return None
     by_reason: dict[tuple[str, str], list[str]] = {}
-    for one in report.left_out:
+    for one in left_out:
         by_reason.setdefault((one.what or "the task", one.why), []).append(one.task)
     rows = tuple((what, ", ".join(tasks), why) for (what, why), tasks in by_reason.items())
     return Table("left-out", "Left out", ("what", "of", "why"), rows)
