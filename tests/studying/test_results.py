@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -74,3 +75,15 @@ def test_epochs_go_up_to_95_percent_of_the_best_of_the_block(made_up) -> None:
     half, none = found.convergence["one"]["half"], found.convergence["one"]["none"]
     assert (half.epochs, half.never) == (2, 0)
     assert (none.epochs, none.never) == (3, 1), "one more than its epochs"
+
+
+def test_a_level_that_one_backbone_does_not_take_is_missing_on_the_task(made_up) -> None:
+    scores = {"one": {("none",): 0.6, ("half",): 0.7, ("all",): 0.7}}
+    scores["two"] = {("none",): 0.6, ("half",): 0.8}  # type: ignore[assignment]
+    plan, runs = made_up({"freezing": {**FREEZING, "all": {"frozen_fraction": 1.0}}}, scores)
+    units = tuple(dataclasses.replace(unit, task="same") for unit in plan.units)
+    found = gather_factor(dataclasses.replace(plan, units=units), "freezing", runs)
+    (task,) = found.tasks
+    assert not task.has("all")
+    assert len(task.of("half").runs) == len(task.of("none").runs) == 2
+    assert task.of("half").difference_points == pytest.approx(15.0)

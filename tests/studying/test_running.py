@@ -60,8 +60,10 @@ def test_a_time_limit_leaves_runs_for_the_next_call(card_of, store) -> None:
     plan = plan_study(card, "small", store)
     assert run_study(plan, store, time_limit_seconds=0.0).left == 4
     assert store.ids() == set()
-    done = run_study(plan, store)
+    said: list[tuple[str, int, int]] = []
+    done = run_study(plan, store, on_search=lambda *told: said.append(told))
     assert (done.left, len(done.searches)) == (0, 2)
+    assert [told[1:] for told in said] == [(0, 2), (1, 2), (2, 2)]
     known = store.ids()
     plan = plan_study(card, "small", store)
     assert forecast(plan, store, workers=1).stored == 6, "2 runs, and 2 searches of 2 trials"

@@ -72,7 +72,7 @@ def command(
     offline: bool,
     output_format: str,
 ) -> None:
-    """Repeat a study: every run of its grid, and a page that says what they show.
+    """Repeat a study from its card, and write its answer as a page.
 
     Says how many runs there are and how long they will take before the first one starts. Runs
     are kept in the trace store: after a Ctrl-C, a crash or a time limit the same command goes on
@@ -149,6 +149,7 @@ def _run(plan: StudyPlan, store: TraceStore, folder: Path, **settings: Any) -> S
             on_planned=bar.begin,
             on_trace=bar.advance,
             on_wait=bar.wait,
+            on_search=bar.search,
         )
     machines: set[str] = set()
 

@@ -236,9 +236,9 @@ def _task_result(
     first = units[0]
     reference = levels[0]
     results = {
-        level: _level_result(level, [block[level] for block in blocks if level in block])
+        level: _level_result(level, [block[level] for block in blocks])
         for level in levels
-        if any(level in block for block in blocks)
+        if _is_everywhere(level, blocks)
     }
     base = results[reference].score if reference in results else math.nan
     return TaskResult(
@@ -253,6 +253,11 @@ def _task_result(
         seeds=tuple(sorted({run.seed for block in blocks for run in block.values()})),
         results=tuple(_with_difference(result, base) for result in results.values()),
     )
+
+
+def _is_everywhere(level: str, blocks: Sequence[Mapping[str, StudyRun]]) -> bool:
+    """Say whether all blocks have a level: one backbone may take it, and another not."""
+    return all(level in block for block in blocks)
 
 
 def _with_difference(result: MethodResult, base: float) -> MethodResult:

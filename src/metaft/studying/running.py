@@ -16,7 +16,8 @@ from metaft.traces.engine import open_pool
 from metaft.traces.recorder import OnPlanned, OnTrace, OnWait, RecordingSummary, record
 from metaft.traces.store import TraceStore
 
-OnSearch = Callable[[str], None]
+OnSearch = Callable[[str, int, int], None]
+"""(task of the search that has ended, searches that have ended, all of them) -> nothing."""
 
 Searches = Mapping[tuple[int, RunKey], SearchResult]
 """(number of the unit, (levels, seed)) -> what a complete search found."""
@@ -72,7 +73,7 @@ def run_study(
         on_planned: See `record`.
         on_trace: Likewise.
         on_wait: Likewise.
-        on_search: Called with the name of its task when a search has ended.
+        on_search: Called when the searches begin, with no task, and when one has ended.
     """
     ends_at = None if time_limit_seconds is None else time.time() + time_limit_seconds
     runs = plan.runs
@@ -113,12 +114,14 @@ def _search_all(
             open_ones.append((at, unit.task, arm, seed))
     if not open_ones:
         return done
+    say = on_search or (lambda task, ended, searches: None)
+    say("", 0, len(open_ones))
     with open_pool("local", workers) as pool:
         futures = {
             pool.submit(work_on, task, arm, seed, desk): (at, task)
             for at, task, arm, seed in open_ones
         }
-        for future in as_completed(futures):
+        for ended, future in enumerate(as_completed(futures), 1):
             at, task = futures[future]
             try:
                 result = future.result()
@@ -131,6 +134,5 @@ def _search_all(
                 ) from error
             if result and result.is_complete:
                 done[at] = result
-            if on_search:
-                on_search(task)
+            say(task, ended, len(open_ones))
     return done
