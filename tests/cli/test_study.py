@@ -88,6 +88,27 @@ def test_the_default_folder_is_named_after_the_study(
     assert result.exit_code in (0, 1), result.stderr  # After a second there may be nothing yet.
 
 
+def test_methods_ask_the_prior_that_is_named(
+    card: Path, traced: Traced, tiny_prior: Path, tmp_path: Path
+) -> None:
+    values = yaml.safe_load(card.read_text())
+    values["small"].pop("factors")
+    values["small"] |= {
+        "tasks": [traced.files[0], traced.new_file],
+        "methods": ["plain", "learned", "best-average", "asked"],
+        "recipes": {"asked": {"learning_rate": "prior", "schedule": "adaptive"}},
+    }
+    card.write_text(yaml.safe_dump(values, sort_keys=False))
+    store = f"sqlite:///{tmp_path}/traces.db"
+    options = ["--small", "--dry-run", "--prior", tiny_prior, "--store", store]
+    result = _study(card, *options, "--format", "json")
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert answer["left_out"] == []
+    assert answer["levels"] == {"method": ["plain", "learned", "best-average", "asked"]}
+    assert 2 * 2 <= answer["runs"] <= 2 * 4, "methods that choose alike share their run"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

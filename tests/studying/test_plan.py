@@ -83,6 +83,14 @@ def test_methods_become_recipes_searches_and_starts(card_of, store) -> None:
     assert "--held-out" in why
 
 
+def test_what_a_method_chooses_is_not_taken_back_by_the_base(card_of, store) -> None:
+    base = {"learning_rate": 1e-5, "epochs": 9, "max_length": 16}
+    plan = plan_study(card_of(methods=["plain", "half_frozen"], base=base), "small", store)
+    plain, half = (arm.recipe for arm in plan.units[0].arms.values())
+    assert (plain.learning_rate, plain.epochs, plain.max_length) == (1e-5, 9, 16)
+    assert (half.learning_rate, half.epochs, half.max_length) == (3e-4, 3, 16)
+
+
 def test_a_space_that_does_not_fit_is_left_out(card_of, store) -> None:
     card = card_of(
         methods=["plain", "search-asha-2"],

@@ -20,6 +20,21 @@ from metaft.studying.starts import Start, is_learned_from, prepare_start, pretra
 from metaft.studying.ways import SearchWay, search_way, start_of
 from metaft.tasks.task import Modality, Task
 
+CHOSEN_FIELDS = (
+    "learning_rate",
+    "frozen_fraction",
+    "freezing",
+    "epochs",
+    "batch_size",
+    "schedule",
+    "warmup_fraction",
+    "weight_decay",
+    "label_smoothing",
+    "augmentation",
+    "head_init",
+)
+"""What a prior chooses; `base` of a card does not take it back."""
+
 
 @dataclass(frozen=True, eq=False)
 class Arm:
@@ -103,8 +118,9 @@ class ArmMaker:
         if method == "plain":
             return Arm(levels, base, here)
         choice = choose_of(method, self._adviser)(task, backbone.identity, train_rows)
-        settings: Mapping[str, object] = self._variant.base.of(task.modality) or {}
-        recipe = choice.recipe.with_settings(settings)
+        settings = self._variant.base.of(task.modality) or {}
+        kept = {name: value for name, value in settings.items() if name not in CHOSEN_FIELDS}
+        recipe = choice.recipe.with_settings(kept)
         return Arm(levels, recipe, here, is_seen=choice.is_seen, note=choice.note)
 
     def _own_arm(

@@ -48,7 +48,7 @@ def level_table(factor: FactorReport) -> Table:
             )
         )
     counted = format_count(factor.blocks, "comparison")
-    title = f"Levels of {factor.factor}, the first is the reference; {counted} per level"
+    title = f"Levels of {factor.factor}, the first is the reference; over {counted}"
     return Table(f"levels-{factor.factor}", title, columns, tuple(rows))
 
 
