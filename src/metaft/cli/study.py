@@ -287,6 +287,6 @@ def _render(report: StudyReport) -> Any:
     left_out = left_out_table(report.left_out)
     return Group(
         report.answer,
-        *(lay_out(level_table(factor)) for factor in factors),
+        *(lay_out(level_table(factor), is_tight=True) for factor in factors),
         *([lay_out(left_out)] if left_out else []),
     )
