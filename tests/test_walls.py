@@ -24,6 +24,7 @@ _FLOORS = (
     {"traces", "metalearning"},
     {"prior"},
     {"augmenting", "comparing", "searching"},
+    {"studying"},
     {"service", "cli"},
 )
 _FLOOR_OF = {room: number for number, rooms in enumerate(_FLOORS) for room in rooms}

@@ -49,6 +49,10 @@ class MappingError(UserError):
     """A mapping of somebody else's runs is wrong, or does not fit their table."""
 
 
+class StudyError(UserError):
+    """A study card is wrong, or cannot be found."""
+
+
 class PackError(UserError):
     """A pack of runs cannot be written, read or trusted."""
 

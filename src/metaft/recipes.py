@@ -70,7 +70,7 @@ class Recipe:
         decay_factor: What it multiplies the rate by, in [0.01, 0.99].
         warmup_fraction: Share of all steps over which the rate rises from 0, in [0, 1].
         warmup_steps: Steps over which the rate rises, in [0, 1000000], instead of a share; at
-            most half of a run's. None takes the share.
+            most half of a run's; more than all of them are refused. None takes the share.
         weight_decay: Decay of matrices (not of biases and norms), in [0, 1].
         layer_rate_decay: What each block's rate is multiplied by for every block above it, in
             [0.1, 1]; the embeddings count as the lowest block.

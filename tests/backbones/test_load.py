@@ -155,3 +155,27 @@ def test_an_unreachable_hub_says_what_to_set(
 def test_the_names_of_backbones_cost_no_heavy_import() -> None:
     code = "import sys, metaft.backbones.load; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("pooling", ["mean", "native"])
+def test_an_encoder_is_loaded_as_it_was_saved(
+    tiny_text_backbone, tiny_task, tmp_path: Path, pooling
+) -> None:
+    saved = tiny_text_backbone(pooling=pooling).eval()
+    saved.save_encoder(tmp_path)
+    loaded = load_backbone(str(tmp_path)).eval()
+    assert (loaded.depth, loaded.pooling) == (saved.depth, saved.pooling)
+    assert loaded.fingerprint == saved.fingerprint
+    split = tiny_task().test
+    features = []
+    for backbone in (saved, loaded):
+        batch = backbone.collate(backbone.encode(split, max_length=32, image_size=0), range(4))
+        with torch.no_grad():
+            features.append(backbone(batch))
+    assert torch.equal(*features)
+
+
+def test_an_image_encoder_is_loaded_as_it_was_saved(tiny_image_backbone, tmp_path: Path) -> None:
+    saved = tiny_image_backbone()
+    saved.save_encoder(tmp_path)
+    assert load_backbone(str(tmp_path)).fingerprint == saved.fingerprint

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import logging
 
 import pytest
@@ -36,10 +37,26 @@ def test_alternate_freezing_needs_blocks_to_alternate(tiny_text_backbone, tiny_t
     check_fit(recipe, tiny_task(), tiny_text_backbone(depth=2))
 
 
+@pytest.mark.parametrize("steps", [0, 3, 4])
+def test_a_warmup_within_the_run_is_let_be(tiny_text_backbone, tiny_task, steps: int) -> None:
+    recipe = Recipe(warmup_steps=steps, epochs=1, batch_size=8)
+    check_fit(recipe, tiny_task(rows=32), tiny_text_backbone())
+
+
+def test_a_warmup_longer_than_the_run_is_refused(tiny_text_backbone, tiny_task) -> None:
+    recipe = Recipe(warmup_steps=5, epochs=1, batch_size=8)
+    message = (
+        "warmup_steps is 5, but the run has 4 steps \\(32 training rows, batch_size 8, epochs 1"
+    )
+    with pytest.raises(RecipeError, match=message):
+        fine_tune(tiny_task(rows=32), tiny_text_backbone(), recipe)
+    check_fit(dataclasses.replace(recipe, epochs=2), tiny_task(rows=32), tiny_text_backbone())
+
+
 def test_a_warmup_in_steps_is_clamped_with_a_notice(
     tiny_text_backbone, tiny_task, caplog: pytest.LogCaptureFixture
 ) -> None:
-    recipe = Recipe(warmup_steps=500, epochs=1, batch_size=8, max_length=32)
+    recipe = Recipe(warmup_steps=3, epochs=1, batch_size=8, max_length=32)
     with caplog.at_level(logging.WARNING, "metaft"):
         fine_tune(tiny_task(rows=32), tiny_text_backbone(), recipe)
-    assert "warmup_steps is 500, but the run has 4 steps: the rate rises over 2" in caplog.text
+    assert "warmup_steps is 3, but the run has 4 steps: the rate rises over 2" in caplog.text

@@ -153,3 +153,32 @@ def test_no_run_starts_after_the_time_limit(run_search, monkeypatch) -> None:
 def test_a_search_without_any_score_says_so(run_search) -> None:
     with pytest.raises(RunFailedError, match="no trial gave a score"):
         run_search(time_limit_seconds=-1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"warmup_steps": (None, 2, 9)}, "warmup_steps is 9, but the run has 8 steps"),
+        ({"warmup_steps": (17,), "epochs": (1, 4)}, "warmup_steps is 17, but the run has 16 steps"),
+    ],
+)
+def test_a_warmup_that_is_longer_than_every_run_is_refused(
+    run_search, store, fields: dict, problem: str
+) -> None:
+    with pytest.raises(RecipeError, match=problem):
+        run_search("grid", space=SearchSpace(fields))
+    assert store.ids() == set()
+
+
+def test_a_warmup_may_fit_the_longer_runs_of_a_space(run_search) -> None:
+    space = SearchSpace({"warmup_steps": (9,), "epochs": (4,)})
+    assert run_search("grid", trials=1, space=space).best.status == "ok"
+
+
+def test_a_search_without_time_reads_what_is_stored_and_runs_nothing(run_search, store) -> None:
+    before = run_search("tpe", trials=3)
+    known = store.ids()
+    again = run_search("tpe", trials=5, time_limit_seconds=0)
+    assert [trial.trace_id for trial in again.trials] == [t.trace_id for t in before.trials]
+    assert not again.is_complete
+    assert store.ids() == known

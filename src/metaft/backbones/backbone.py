@@ -204,6 +204,14 @@ class Backbone(nn.Module, ABC):
                 and for texts.
         """
 
+    @abstractmethod
+    def save_encoder(self, folder: Path) -> None:
+        """Write the encoder without a head, so that `load_backbone` gives the same one again.
+
+        Args:
+            folder: Exists already; files are written into it.
+        """
+
     def trim_vocabulary(self, examples: Sequence[Examples]) -> None:
         """Leave out the parameters that only other rows than the given ones use.
 

@@ -240,6 +240,10 @@ class ImageBackbone(Backbone):
         )
         (folder / "config.json").write_text(json.dumps(config, indent=2))
 
+    def save_encoder(self, folder: Path) -> None:
+        """Write a timm model whose classifier has learned nothing; see `Backbone.save_encoder`."""
+        self.save(folder, nn.Linear(self.width, 2), ("0", "1"))
+
     def _config(self, classes: int, label_names: Sequence[str], side: int) -> dict[str, Any]:
         """Return timm's config.json for this model with a classifier of so many classes."""
         preprocessing = {"input_size": (3, side, side), "crop_pct": 1.0, "crop_mode": "center"}

@@ -47,6 +47,7 @@ from metaft.backbones.text_files import (
     pooling_of,
     quiet_transformers,
     with_mean_pooling,
+    write_pooling_file,
 )
 from metaft.backbones.text_saving import put_head, save_with_token_head, write_model
 from metaft.backbones.tokens import encode_questions, encode_words, examples_of
@@ -311,6 +312,14 @@ class TextBackbone(Backbone):
         if self.tokenizer is not None:
             with quiet_transformers():
                 self.tokenizer.save_pretrained(folder)
+
+    def save_encoder(self, folder: Path) -> None:
+        """Write encoder, tokenizer, and how sentences are pooled; see `Backbone.save_encoder`."""
+        with quiet_transformers():
+            self.model.save_pretrained(folder)
+            if self.tokenizer is not None:
+                self.tokenizer.save_pretrained(folder)
+        write_pooling_file(folder, self.pooling)
 
     def _save_with_row_head(
         self, folder: Path, head: nn.Linear, label_names: Sequence[str]

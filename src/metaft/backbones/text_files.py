@@ -15,6 +15,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 Pooling = Literal["mean", "native"]
 
+_POOLING_FILE = "1_Pooling/config.json"
+
 _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"}
 
 
@@ -56,11 +58,18 @@ def pooling_of(place: str, config: PreTrainedConfig) -> Pooling:
 def _read_pooling_file(place: str) -> bool | None:
     """Read what a sentence-transformers folder says of its pooling; None where it says nothing."""
     path = transformers.utils.cached_file(
-        place, "1_Pooling/config.json", _raise_exceptions_for_missing_entries=False
+        place, _POOLING_FILE, _raise_exceptions_for_missing_entries=False
     )
     if path is None:
         return None
     return bool(json.loads(Path(path).read_text()).get("pooling_mode_mean_tokens"))
+
+
+def write_pooling_file(folder: Path, pooling: Pooling) -> None:
+    """Write down how sentences are pooled, as sentence-transformers does."""
+    path = folder / _POOLING_FILE
+    path.parent.mkdir()
+    path.write_text(json.dumps({"pooling_mode_mean_tokens": pooling == "mean"}))
 
 
 def _has_trained_pooler(place: str) -> bool:

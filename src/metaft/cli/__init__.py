@@ -20,6 +20,7 @@ COMMANDS = (
     "search",
     "augment",
     "compare",
+    "study",
     "traces",
     "prior",
 )

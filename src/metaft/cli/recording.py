@@ -34,6 +34,14 @@ class RecordingBar:
         self._progress = progress
         self._advance(1, f"{trace.task} ({trace.status})")
 
+    def search(self, task: str, ended: int, searches: int) -> None:
+        """Show the bar of the searches, which come after the runs."""
+        if not ended:
+            self._shown.close()
+            self._advance = self._shown.enter_context(progress_bar("Searching", searches))
+        else:
+            self._advance(1, task)
+
     def wait(self, runs: int) -> None:
         """Say that nothing is left but what other recorders make."""
         print_notice(

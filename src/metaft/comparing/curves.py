@@ -9,7 +9,7 @@ from statistics import fmean
 import numpy as np
 
 from metaft.comparing.protocol import ComparisonPlan, PlannedTask
-from metaft.comparing.scoring import cumulative_seconds
+from metaft.comparing.scoring import RowCounts, cumulative_seconds
 from metaft.prior.suggestion import Prediction
 from metaft.tasks.task import Metric
 from metaft.traces.trace import Trace
@@ -82,11 +82,39 @@ def _ended_well(
 
 
 def _curve(task: PlannedTask, method: str, traces: Sequence[Trace]) -> MethodCurve:
-    shortest = min(len(trace.curve) for trace in traces)
-    scores = np.array(
-        [[epoch.test[task.metric] for epoch in trace.curve[:shortest]] for trace in traces]
+    choice = task.choices[method]
+    return average_curve(
+        method,
+        traces,
+        metric=task.metric,
+        rows=task.rows,
+        budget=choice.recipe.epochs,
+        predicted=choice.predicted,
     )
-    seconds = [cumulative_seconds(trace, task.rows) for trace in traces]
+
+
+def average_curve(
+    method: str,
+    traces: Sequence[Trace],
+    *,
+    metric: Metric,
+    rows: RowCounts,
+    budget: int,
+    predicted: Prediction | None = None,
+) -> MethodCurve:
+    """Average the curves of runs that ended well, over the epochs that all of them have.
+
+    Args:
+        method: What the runs have in common.
+        traces: At least one.
+        metric: What is drawn.
+        rows: Of each run.
+        budget: Epochs that the recipe allows.
+        predicted: What was expected, if anything was.
+    """
+    shortest = min(len(trace.curve) for trace in traces)
+    scores = np.array([[epoch.test[metric] for epoch in one.curve[:shortest]] for one in traces])
+    seconds = [cumulative_seconds(trace, rows) for trace in traces]
     chosen = [trace.best_epoch for trace in traces]
     return MethodCurve(
         method=method,
@@ -97,8 +125,8 @@ def _curve(task: PlannedTask, method: str, traces: Sequence[Trace]) -> MethodCur
         high=scores.max(axis=0),
         chosen_epoch=fmean(chosen),
         chosen_seconds=fmean(seen[epoch - 1] for seen, epoch in zip(seconds, chosen, strict=True)),
-        chosen_score=fmean(trace.test[task.metric] for trace in traces),
-        budget=task.choices[method].recipe.epochs,
-        predicted=task.choices[method].predicted,
+        chosen_score=fmean(trace.test[metric] for trace in traces),
+        budget=budget,
+        predicted=predicted,
         seeds=len(traces),
     )

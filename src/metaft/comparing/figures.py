@@ -19,7 +19,7 @@ from metaft.comparing.drawing import (
     shorten,
 )
 from metaft.comparing.judging import Judgement
-from metaft.comparing.report import Report
+from metaft.comparing.report import Compared, Report
 from metaft.comparing.results import POINTS, TaskResult
 from metaft.significance import Interval
 
@@ -34,10 +34,20 @@ _RANK_ROW = 0.24  # inches of height per method or bar of a rank diagram
 _REGRET_HEIGHT = 3.2  # inches
 
 
-def draw_differences(report: Report, judgement: Judgement, styles: Mapping[str, Style]) -> Drawing:
-    """Draw a method less the reference on every dataset: each seed's, and their mean."""
+def draw_differences(
+    report: Compared, judgement: Judgement, styles: Mapping[str, Style], prefix: str = ""
+) -> Drawing:
+    """Draw a method less the reference on every dataset: each seed's, and their mean.
+
+    Args:
+        report: Holds the tasks.
+        judgement: Over those of the headline.
+        styles: Of every method.
+        prefix: Of the figure's name, see `finish`.
+    """
     method, reference = judgement.method, judgement.reference
-    tasks = sorted(report.tasks, key=lambda task: task.of(method).difference_points)
+    having = [task for task in report.tasks if task.has(method)]
+    tasks = sorted(having, key=lambda task: task.of(method).difference_points)
     figure, panel = new_figure(_WIDTH, 1.1 + _ROW * len(tasks))
     for at, task in enumerate(tasks):
         _draw_difference(panel, at, task, judgement, styles[method])
@@ -48,10 +58,8 @@ def draw_differences(report: Report, judgement: Judgement, styles: Mapping[str, 
     panel.set_ylim(-1.7, len(tasks) - 0.4)
     panel.set_xlabel(f"{shorten(method)} less {shorten(reference)}, points")
     panel.grid(visible=True, axis="x")
-    title = f"{method} less {reference}"
-    return finish(
-        figure, f"differences-{report.methods.index(method)}", title, _told(tasks, judgement)
-    )
+    name = f"{prefix}differences-{report.methods.index(method)}"
+    return finish(figure, name, f"{method} less {reference}", _told(tasks, judgement))
 
 
 def draw_ranks(report: Report, styles: Mapping[str, Style]) -> Drawing | None:
@@ -129,13 +137,14 @@ def draw_regret(report: Report, styles: Mapping[str, Style]) -> Drawing:
     return finish(figure, "regret", "Regret against compute", f"Regret against compute: {told}.")
 
 
-def draw_times(report: Report, styles: Mapping[str, Style]) -> Drawing:
+def draw_times(report: Compared, styles: Mapping[str, Style], prefix: str = "") -> Drawing:
     """Draw each method's seconds as a multiple of the reference's, dataset by dataset."""
     judgements = report.judgements
     figure, panel = new_figure(_WIDTH, 1.0 + 0.42 * len(judgements))
     for at, judgement in enumerate(judgements):
         style = styles[judgement.method]
-        ratios = [_time_ratio(task, judgement) for task in report.unseen]
+        having = [task for task in report.unseen if task.has(judgement.method)]
+        ratios = [_time_ratio(task, judgement) for task in having]
         panel.plot(
             ratios,
             np.full(len(ratios), at),
@@ -157,7 +166,7 @@ def draw_times(report: Report, styles: Mapping[str, Style]) -> Drawing:
     panel.grid(visible=True, axis="x")
     told = ", ".join(f"{one.method} {one.time.ratio:.2f}" for one in judgements)
     description = f"Seconds as a multiple of those of {report.reference}: {told}."
-    return finish(figure, "times", f"Time against {report.reference}", description)
+    return finish(figure, f"{prefix}times", f"Time against {report.reference}", description)
 
 
 def draw_key(style: Style, name: str) -> Drawing:

@@ -100,11 +100,22 @@ def judge(tasks: Sequence[TaskResult], methods: Sequence[str], reference: str) -
     """Compare every method with the reference, correcting for there being several.
 
     Args:
-        tasks: Results; each counts once, however many seeds it has.
+        tasks: Results; each counts once, however many seeds it has, and for the methods that
+            it has.
         methods: Names, the reference among them.
         reference: Name of the reference.
     """
-    raw = [_judge_one(tasks, method, reference) for method in methods if method != reference]
+    return correct(
+        [
+            _judge_one([task for task in tasks if task.has(method)], method, reference)
+            for method in methods
+            if method != reference
+        ]
+    )
+
+
+def correct(raw: Sequence[Judgement]) -> list[Judgement]:
+    """Correct the p-values of judgements for their number, by Holm."""
     t_tests = holm([judgement.points.t_test.p_value for judgement in raw])
     wilcoxons = holm([judgement.points.wilcoxon.p_value for judgement in raw])
     times = holm([judgement.time.wilcoxon.p_value for judgement in raw])

@@ -25,11 +25,15 @@ def state_limits(
     """
     limits = [
         _limit_of_power(len(tasks), judgements),
-        _limit_of_tasks(tasks),
-        _limit_of_setting(tasks),
-        _limit_of_rows(tasks),
+        *limits_of_tasks(tasks),
         _limit_of_knowledge(plan),
     ]
+    return [limit for limit in limits if limit]
+
+
+def limits_of_tasks(tasks: Sequence[TaskResult]) -> list[str]:
+    """Return what tasks, backbones and rows leave open."""
+    limits = [_limit_of_tasks(tasks), _limit_of_setting(tasks), _limit_of_rows(tasks)]
     return [limit for limit in limits if limit]
 
 

@@ -65,7 +65,7 @@ def parse_methods(text: str, *, prior: str | None = None, offline: bool = False)
     """
     names = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
     adviser = Adviser(prior, offline=offline)
-    methods = [Method(name, _choose_of(name, adviser)) for name in names]
+    methods = [Method(name, choose_of(name, adviser)) for name in names]
     if len(methods) < FEWEST_METHODS:
         raise UserError(
             f"methods is {text!r}; a comparison needs two or more of {', '.join(KNOWN_METHODS)}",
@@ -74,7 +74,17 @@ def parse_methods(text: str, *, prior: str | None = None, offline: bool = False)
     return methods
 
 
-def _choose_of(name: str, adviser: Adviser) -> Choose:
+def choose_of(name: str, adviser: Adviser) -> Choose:
+    """Return how a method chooses.
+
+    Args:
+        name: One of `KNOWN_METHODS`.
+        adviser: Asks the prior for those that need one.
+
+    Raises:
+        UserError: If there is no such method.
+        RecipeError: If the file of `recipe:FILE` holds no recipe.
+    """
     if name in NAMED:
         return _always(NAMED[name])
     if name.startswith(_FILE_PREFIX):

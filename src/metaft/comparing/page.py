@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metaft.comparing.curve_figures import draw_curves, tell_choice
 from metaft.comparing.curves import TaskCurves
@@ -20,30 +20,54 @@ from metaft.comparing.judging import MARGIN_POINTS
 from metaft.comparing.report import Report
 from metaft.comparing.tables import SEEN_MARK, report_tables
 
+if TYPE_CHECKING:
+    import jinja2
+
 _TEMPLATES = Path(__file__).parent / "templates"
+_TABLES = (
+    "left-out",
+    "methods",
+    "notes",
+    "predictions",
+    "ranks",
+    "recipes",
+    "scores",
+    "seconds",
+    "tests",
+    "tests-with-seen",
+)
 
 
 def render_page(report: Report, curves: Sequence[TaskCurves]) -> str:
     """Return the report as a page: tables, figures and styles inside, nothing from elsewhere."""
+    styles = styles_of(report.methods)
+    tables = dict.fromkeys(_TABLES) | {table.name: table for table in report_tables(report)}
+    return (
+        open_templates()
+        .get_template("report.html")
+        .render(
+            report=report,
+            others=[method for method in report.methods if method != report.reference],
+            tables=tables,
+            figures=_figures(report, styles),
+            keys={section: _key(styles, section) for section in ("regret", "curves")},
+            curves=[_curves(task, styles, at) for at, task in enumerate(curves)],
+            margin=MARGIN_POINTS,
+            seen_mark=SEEN_MARK,
+        )
+    )
+
+
+def open_templates(*folders: Path) -> jinja2.Environment:
+    """Return the templates of pages: those of some folders, and what all pages share."""
     import jinja2
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader([*folders, _TEMPLATES]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    styles = styles_of(report.methods)
-    return environment.get_template("report.html").render(
-        report=report,
-        others=[method for method in report.methods if method != report.reference],
-        tables={table.name: table for table in report_tables(report)},
-        figures=_figures(report, styles),
-        keys={section: _key(styles, section) for section in ("regret", "curves")},
-        curves=[_curves(task, styles, at) for at, task in enumerate(curves)],
-        margin=MARGIN_POINTS,
-        seen_mark=SEEN_MARK,
     )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from metaft.comparing.judging import (
     Judgement,
@@ -26,6 +26,25 @@ from metaft.traces.trace import Trace
 
 REFERENCE = "plain"
 """What the other methods are compared with, where it is among them; else the first one."""
+
+
+class Compared(Protocol):
+    """Methods over tasks: what tables and figures take of a report; see `Report`."""
+
+    @property
+    def methods(self) -> tuple[str, ...]: ...
+
+    @property
+    def reference(self) -> str: ...
+
+    @property
+    def tasks(self) -> tuple[TaskResult, ...]: ...
+
+    @property
+    def unseen(self) -> tuple[TaskResult, ...]: ...
+
+    @property
+    def judgements(self) -> tuple[Judgement, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +150,16 @@ def _priors_of(plan: ComparisonPlan) -> tuple[str, ...]:
 
 def _notices(tasks: list[TaskResult], unseen: list[TaskResult], plan: ComparisonPlan) -> list[str]:
     notices = [
-        _notice_of_size(len(unseen)),
+        notice_of_size(len(unseen)),
         _notice_of_seen(len(tasks) - len(unseen), len(tasks)),
         _notice_of_seeds(tasks, plan.seeds),
-        _notice_of_failures(tasks),
+        notice_of_failures(tasks),
     ]
     return [notice for notice in notices if notice]
 
 
-def _notice_of_size(datasets: int) -> str:
+def notice_of_size(datasets: int) -> str:
+    """Say that so few datasets cannot show a difference; nothing where they can."""
     if datasets >= fewest_pairs():
         return ""
     floor = f"p = {min(1.0, 2.0 ** (1 - datasets)):.3g}" if datasets else "anything"
@@ -168,7 +188,8 @@ def _notice_of_seeds(tasks: list[TaskResult], seeds: int) -> str:
     return ""
 
 
-def _notice_of_failures(tasks: list[TaskResult]) -> str:
+def notice_of_failures(tasks: Sequence[TaskResult]) -> str:
+    """Say how many runs failed, and what they count; nothing where none did."""
     failures = sum(result.failures for task in tasks for result in task.results)
     if not failures:
         return ""

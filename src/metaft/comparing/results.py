@@ -107,6 +107,10 @@ class TaskResult:
     seeds: tuple[int, ...]
     results: tuple[MethodResult, ...]
 
+    def has(self, method: str) -> bool:
+        """Say whether there is a result of a method."""
+        return any(result.method == method for result in self.results)
+
     def of(self, method: str) -> MethodResult:
         """Return the result of a method."""
         return next(result for result in self.results if result.method == method)

@@ -40,8 +40,11 @@ class Standing:
 
 
 def stand(tasks: Sequence[TaskResult], methods: Sequence[str]) -> list[Standing]:
-    """Sum every method up, each dataset counting once."""
-    return [_stand_one([task.of(method) for task in tasks], method) for method in methods]
+    """Sum every method up, each dataset that has it counting once."""
+    return [
+        _stand_one([task.of(method) for task in tasks if task.has(method)], method)
+        for method in methods
+    ]
 
 
 def _stand_one(results: Sequence[MethodResult], method: str) -> Standing:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from metaft.comparing.formatting import UNKNOWN, format_chance, format_count, format_number
 from metaft.comparing.judging import MARGIN_POINTS, Judgement
-from metaft.comparing.report import Report
+from metaft.comparing.report import Compared, Report
 from metaft.comparing.results import POINTS, MethodResult, TaskResult
 from metaft.comparing.standing import Standing
 from metaft.prior.worth import Table
@@ -16,7 +17,6 @@ from metaft.significance import Interval, Verdict
 SEEN_MARK = "*"
 """Behind the name of a task that a method had learned from."""
 
-_UNKNOWN = "-"
 _ALL_TASKS = "all"
 
 
@@ -25,8 +25,8 @@ def report_tables(report: Report) -> list[Table]:
     known = "all tasks, those that the prior learned from included"
     tables = [
         _standings(report),
-        _scores(report),
-        _seconds(report),
+        scores_table(report),
+        seconds_table(report),
         _judgements("tests", "Differences and tests", report.judgements),
         _judgements("tests-with-seen", f"The same over {known}", report.judgements_with_seen),
         _ranks(report),
@@ -39,7 +39,7 @@ def report_tables(report: Report) -> list[Table]:
 
 
 def _without_empty_columns(table: Table) -> Table:
-    kept = [at for at, cells in enumerate(zip(*table.rows, strict=True)) if {*cells} != {_UNKNOWN}]
+    kept = [at for at, cells in enumerate(zip(*table.rows, strict=True)) if {*cells} != {UNKNOWN}]
     return Table(
         name=table.name,
         title=table.title,
@@ -61,24 +61,25 @@ def _standings(report: Report) -> Table:
     )
     judged = {judgement.method: judgement for judgement in report.judgements}
     rows = tuple(_standing_row(one, judged.get(one.method)) for one in report.standings)
-    title = f"Methods over {_counted(len(report.unseen), 'dataset')} of the headline"
+    title = f"Methods over {format_count(len(report.unseen), 'dataset')} of the headline"
     return Table("methods", title, columns, rows if report.unseen else ())
 
 
 def _standing_row(standing: Standing, judgement: Judgement | None) -> tuple[str, ...]:
     return (
         standing.method,
-        _number(standing.mean_points),
-        _number(judgement.points.mean_difference, sign=True) if judgement else _UNKNOWN,
-        _number(standing.regret_points) + _bounds(standing.regret_interval),
-        _number(standing.seconds),
-        _number(judgement.time.ratio, digits=2) if judgement else _UNKNOWN,
-        _number(standing.peak_memory_mib, digits=0),
+        format_number(standing.mean_points),
+        format_number(judgement.points.mean_difference, sign=True) if judgement else UNKNOWN,
+        format_number(standing.regret_points) + _bounds(standing.regret_interval),
+        format_number(standing.seconds),
+        format_number(judgement.time.ratio, digits=2) if judgement else UNKNOWN,
+        format_number(standing.peak_memory_mib, digits=0),
         f"{standing.failures} of {standing.runs}",
     )
 
 
-def _scores(report: Report) -> Table:
+def scores_table(report: Compared) -> Table:
+    """Lay out the score of every method on every task."""
     others = [method for method in report.methods if method != report.reference]
     columns = (
         "task",
@@ -94,21 +95,33 @@ def _score_row(task: TaskResult, methods: Sequence[str], others: Sequence[str]) 
     return (
         _name(task),
         task.metric,
-        *(_score(task.of(method)) for method in methods),
-        *(_number(task.of(method).difference_points, sign=True) for method in others),
+        *(_score(task.of(method)) if task.has(method) else UNKNOWN for method in methods),
+        *(
+            format_number(task.of(method).difference_points, sign=True)
+            if task.has(method)
+            else UNKNOWN
+            for method in others
+        ),
     )
 
 
 def _score(result: MethodResult) -> str:
-    text = _number(POINTS * result.score)
+    text = format_number(POINTS * result.score)
     if not math.isnan(result.spread):
-        text += f" ± {_number(POINTS * result.spread)}"
+        text += f" ± {format_number(POINTS * result.spread)}"
     return text + (f" ({result.failures} failed)" if result.failures else "")
 
 
-def _seconds(report: Report) -> Table:
+def seconds_table(report: Compared) -> Table:
+    """Lay out the seconds of a run of every method on every task."""
     rows = tuple(
-        (_name(task), *(_number(task.of(method).seconds) for method in report.methods))
+        (
+            _name(task),
+            *(
+                format_number(task.of(method).seconds) if task.has(method) else UNKNOWN
+                for method in report.methods
+            ),
+        )
         for task in report.tasks
     )
     return Table(
@@ -131,20 +144,20 @@ def _measures(judgement: Judgement) -> dict[str, str]:
     count = points.win_tie_loss
     return {
         "datasets": str(points.pairs),
-        "mean difference, points": _number(points.mean_difference, sign=True)
+        "mean difference, points": format_number(points.mean_difference, sign=True)
         + _within(points.mean_interval, "bootstrap"),
         "paired t-test": _p_value("t", points.t_test, judgement.t_test_holm),
         "Wilcoxon signed-rank": _p_value("W+", points.wilcoxon, judgement.wilcoxon_holm),
-        "effect size d_z": _number(points.effect_size, sign=True, digits=2),
-        "found four times in five, points": _number(judgement.detectable_points),
-        "datasets to show that effect": str(judgement.pairs_needed or _UNKNOWN),
-        "Hodges-Lehmann shift, points": _number(points.shift, sign=True)
+        "effect size d_z": format_number(points.effect_size, sign=True, digits=2),
+        "found four times in five, points": format_number(judgement.detectable_points),
+        "datasets to show that effect": str(judgement.pairs_needed or UNKNOWN),
+        "Hodges-Lehmann shift, points": format_number(points.shift, sign=True)
         + _within(points.shift_interval),
         "win / tie / loss": f"{count.wins} / {count.ties} / {count.losses}",
         f"no worse by {MARGIN_POINTS:g} points": ("shown" if shown.is_shown else "not shown")
-        + f" (t p = {_chance(shown.t_test.p_value)}, "
-        f"Wilcoxon p = {_chance(shown.wilcoxon.p_value)})",
-        "time ratio": _number(time.ratio, digits=2) + _within(time.interval, digits=2),
+        + f" (t p = {format_chance(shown.t_test.p_value)}, "
+        f"Wilcoxon p = {format_chance(shown.wilcoxon.p_value)})",
+        "time ratio": format_number(time.ratio, digits=2) + _within(time.interval, digits=2),
         "Wilcoxon on time": _p_value("W+", time.wilcoxon, time.wilcoxon_holm),
     }
 
@@ -155,8 +168,8 @@ def _ranks(report: Report) -> Table:
         return Table("ranks", "", (), ())
     in_order = sorted(zip(ranks.mean_ranks, report.methods, strict=True), key=lambda pair: pair[0])
     rows = (
-        *((method, _number(rank, digits=2)) for rank, method in in_order),
-        ("critical difference (Nemenyi)", _number(ranks.critical_difference, digits=2)),
+        *((method, format_number(rank, digits=2)) for rank, method in in_order),
+        ("critical difference (Nemenyi)", format_number(ranks.critical_difference, digits=2)),
         ("Friedman's test", _tested("chi-square", ranks.friedman)),
         ("Iman and Davenport's test", _tested("F", ranks.iman_davenport)),
     )
@@ -170,8 +183,8 @@ def _predictions(report: Report) -> Table:
             check.method,
             str(check.runs),
             f"{check.inside:.0%}",
-            _number(check.mean_error_points),
-            _number(check.mean_bias_points, sign=True),
+            format_number(check.mean_error_points),
+            format_number(check.mean_bias_points, sign=True),
         )
         for check in report.predictions
     )
@@ -189,10 +202,10 @@ def _recipe_rows(tasks: Sequence[TaskResult], method: str) -> Iterable[tuple[str
     """Yield a row per task, or one for all where nothing differs between them."""
     results = [task.of(method) for task in tasks]
     if len({result.recipe for result in results}) == 1 and not any(r.predicted for r in results):
-        yield method, _ALL_TASKS, _recipe(results[0].recipe), _UNKNOWN, _UNKNOWN
+        yield method, _ALL_TASKS, _recipe(results[0].recipe), UNKNOWN, UNKNOWN
         return
     for task, result in zip(tasks, results, strict=True):
-        reached = _number(POINTS * result.score) if result.predicted else _UNKNOWN
+        reached = format_number(POINTS * result.score) if result.predicted else UNKNOWN
         yield method, _name(task), _recipe(result.recipe), _predicted(result), reached
 
 
@@ -227,49 +240,35 @@ def _recipe(recipe: Recipe) -> str:
 
 def _predicted(result: MethodResult) -> str:
     if result.predicted is None:
-        return _UNKNOWN
-    low, high = (_number(POINTS * bound) for bound in (result.predicted.low, result.predicted.high))
-    return f"{_number(POINTS * result.predicted.score)} ({low} to {high})"
+        return UNKNOWN
+    low, high = (
+        format_number(POINTS * bound) for bound in (result.predicted.low, result.predicted.high)
+    )
+    return f"{format_number(POINTS * result.predicted.score)} ({low} to {high})"
 
 
 def _name(task: TaskResult) -> str:
     return task.task + SEEN_MARK * task.is_seen
 
 
-def _number(value: float, *, sign: bool = False, digits: int = 1) -> str:
-    if math.isnan(value):
-        return _UNKNOWN
-    rounded = round(value, digits) + 0.0  # no -0.0
-    return f"{rounded:+.{digits}f}" if sign else f"{rounded:.{digits}f}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
-
-
 def _bounds(interval: Interval) -> str:
     if not math.isfinite(interval.low) or not math.isfinite(interval.high):
         return ""
-    return f" ({_number(interval.low)} to {_number(interval.high)})"
+    return f" ({format_number(interval.low)} to {format_number(interval.high)})"
 
 
 def _within(interval: Interval, name: str = "", digits: int = 1) -> str:
     label = f"{interval.level:.0%} {name}".strip()
     if not math.isfinite(interval.low) or not math.isfinite(interval.high):
         return f" ({label}: no bounds)"
-    low, high = (_number(bound, digits=digits) for bound in (interval.low, interval.high))
+    low, high = (format_number(bound, digits=digits) for bound in (interval.low, interval.high))
     return f" ({label}: {low} to {high})"
 
 
 def _p_value(letter: str, test: Verdict, corrected: float) -> str:
-    return f"{_tested(letter, test)}, Holm {_chance(corrected)}"
+    return f"{_tested(letter, test)}, Holm {format_chance(corrected)}"
 
 
 def _tested(letter: str, test: Verdict) -> str:
     statistic = "" if math.isnan(test.statistic) else f"{letter} = {test.statistic:.4g}, "
-    return f"{statistic}p = {_chance(test.p_value)}"
-
-
-def _chance(p_value: float) -> str:
-    """Write a p-value out, however small; 0 is that of an infinite statistic."""
-    return f"{p_value:.1e}" if 0 < p_value < 0.001 else f"{p_value:.3f}"
+    return f"{statistic}p = {format_chance(test.p_value)}"

@@ -51,12 +51,18 @@ def write_report(
         traces: The runs that the report rests on.
     """
     write_parquet(traces, folder / TRACES_FILE)
-    _write_text(folder / PAGE_FILE, render_page(report, curves))
-    plain = _without_non_finite(report.to_mapping())
-    _write_text(folder / JSON_FILE, json.dumps(plain, indent=2, allow_nan=False) + "\n")
+    write_text(folder / PAGE_FILE, render_page(report, curves))
+    write_json(folder / JSON_FILE, report.to_mapping())
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write plain values, whole or not at all; NaN and infinities become null."""
+    plain = _without_non_finite(values)
+    write_text(path, json.dumps(plain, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text, whole or not at all."""
     with written_beside(path) as beside:
         beside.write_text(text, encoding="utf-8")
 

@@ -53,13 +53,14 @@ def extract_features(task: Task, backbone: Backbone, *, train_rows: int) -> dict
     rows = subsample(task, train_rows=train_rows)
     found = {
         **describe_dataset(rows, backbone),
-        **_describe_backbone(backbone),
+        **describe_backbone(backbone),
         **probe(rows, backbone),
     }
     return {name: found.get(name, math.nan) for name in FEATURES}
 
 
-def _describe_backbone(backbone: Backbone) -> dict[str, float]:
+def describe_backbone(backbone: Backbone) -> dict[str, float]:
+    """Describe a backbone; see `BACKBONE_FEATURES`."""
     parameters = sum(parameter.numel() for parameter in backbone.parameters())
     return {
         "backbone_depth": float(backbone.depth),

@@ -8,7 +8,7 @@ from metaft.backbones.backbone import Backbone
 from metaft.errors import RecipeError
 from metaft.finetuning.freezing import frozen_parts
 from metaft.finetuning.optimizers import check_optimizer
-from metaft.finetuning.schedules import warmup_steps_of
+from metaft.finetuning.schedules import total_steps_of, warmup_steps_of
 from metaft.recipes import IMAGE_AUGMENTATIONS, TEXT_AUGMENTATIONS, Recipe
 from metaft.tasks.task import Task
 
@@ -26,6 +26,7 @@ def check_fit(recipe: Recipe, task: Task, backbone: Backbone) -> None:
     check_optimizer(recipe)
     _check_augmentation(recipe, task)
     _check_objective(recipe, task)
+    check_warmup(recipe, len(task.train))
     parts = frozen_parts(recipe, backbone.depth, 1)
     if recipe.freezing == "alternate" and not 0 < len(parts.blocks) < backbone.depth:
         raise RecipeError(
@@ -60,8 +61,24 @@ def _check_objective(recipe: Recipe, task: Task) -> None:
         )
 
 
+def check_warmup(recipe: Recipe, train_rows: int) -> None:
+    """Refuse a warm-up in steps that the run ends before; one of over half of it is clamped.
+
+    Raises:
+        RecipeError: Naming the steps of the run.
+    """
+    steps = total_steps_of(recipe, train_rows)
+    if recipe.warmup_steps is not None and recipe.warmup_steps > steps:
+        raise RecipeError(
+            f"warmup_steps is {recipe.warmup_steps}, but the run has {steps} steps ({train_rows} "
+            f"training rows, batch_size {recipe.batch_size}, epochs {recipe.epochs}); allowed is "
+            f"0 to {steps}",
+            "Set a smaller warmup_steps, or warmup_fraction instead",
+        )
+
+
 def say_what_is_clamped(recipe: Recipe, total_steps: int) -> None:
-    """Tell of a warm-up in steps that is too long for a run of so many steps."""
+    """Tell of a warm-up in steps that takes over half of a run of so many steps."""
     warmup = warmup_steps_of(recipe, total_steps)
     if recipe.warmup_steps is not None and warmup < recipe.warmup_steps:
         _LOGGER.warning(

@@ -31,6 +31,7 @@ from metaft.finetuning.objectives import Objective, objective_of
 from metaft.finetuning.optimizers import build_optimizer
 from metaft.finetuning.outcome import NO_COSTS, Costs, EpochRecord, Outcome, Scores, Status
 from metaft.finetuning.prefix_cache import SPLITS, PrefixCache, SplitName
+from metaft.finetuning.schedules import total_steps_of
 from metaft.finetuning.stepper import Stepper
 from metaft.recipes import Recipe
 from metaft.tasks.split import test_halves
@@ -226,7 +227,7 @@ class OpenRun:
         self.model = model = self._build_model()
         self.learning = frozenset(trainable(model))
         optimizer = build_optimizer(model, self.recipe)
-        total_steps = self.recipe.epochs * math.ceil(len(examples) / self.recipe.batch_size)
+        total_steps = total_steps_of(self.recipe, len(examples))
         say_what_is_clamped(self.recipe, total_steps)
         self.objective.prepare(examples, self.compute)
         return Stepper(model, optimizer, self.objective, self.compute, total_steps)

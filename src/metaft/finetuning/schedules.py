@@ -58,6 +58,11 @@ def rate_factor(recipe: Recipe, step: int, total_steps: int) -> float:
     return 1.0
 
 
+def total_steps_of(recipe: Recipe, train_rows: int) -> int:
+    """Return the steps of a whole run on so many rows."""
+    return recipe.epochs * math.ceil(train_rows / recipe.batch_size)
+
+
 def warmup_steps_of(recipe: Recipe, total_steps: int) -> int:
     """Return the steps over which the rate rises."""
     if recipe.warmup_steps is None:

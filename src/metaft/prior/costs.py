@@ -18,6 +18,7 @@ from metaft.features.dataset import TOKEN_LEVELS
 from metaft.prior.described import Described
 from metaft.prior.space import Space
 from metaft.prior.table import TraceTable
+from metaft.recipes import Recipe
 from metaft.traces.trace import VALIDATION_ROWS
 
 _FORWARD_SHARE = 1 / 3  # of a training step: backward costs about twice the forward pass
@@ -60,16 +61,27 @@ class CostModel:
         seconds: np.ndarray = _Amounts.count(self.space, row).work @ self.second_prices
         return seconds
 
-    def run_seconds(self, row: Described) -> np.ndarray:
-        """Return the seconds `(cells,)` of a whole run, up to its last validation score.
+    def run_seconds(self, row: Described, scored_rows: int = VALIDATION_ROWS) -> np.ndarray:
+        """Return the seconds `(cells,)` of a whole run, up to its last score.
 
         Beside the training steps these are the one pass through the frozen blocks and the
-        forward passes over the validation rows, priced like the forward part of training.
+        forward passes over the scored rows, priced like the forward part of training.
+
+        Args:
+            row: Task, size and backbone.
+            scored_rows: Rows that are scored after every epoch: those of validation, and those
+                of test where a run is recorded.
         """
-        counted = _Amounts.count(self.space, row)
+        counted = _Amounts.count(self.space, row, scored_rows)
         forward_price = self.second_prices[0] * _FORWARD_SHARE
         seconds: np.ndarray = counted.work @ self.second_prices + forward_price * counted.passes
         return seconds
+
+    def for_recipes(self, recipes: Sequence[Recipe]) -> CostModel:
+        """Return the same prices for other recipes than those of the prior's space."""
+        cells = tuple(recipes)
+        space = Space(cells, np.arange(len(cells)))
+        return CostModel(space, self.second_prices, self.memory_prices)
 
     def peak_memory_mib(self, row: Described) -> np.ndarray:
         """Return the peak memory `(cells,)` of a run in MiB."""
@@ -95,7 +107,7 @@ class _Amounts:
 
     @classmethod
     @functools.lru_cache(maxsize=_BLOCKS_KEPT)
-    def count(cls, space: Space, row: Described) -> _Amounts:
+    def count(cls, space: Space, row: Described, scored_rows: int = VALIDATION_ROWS) -> _Amounts:
         """Count for every cell, on a task and backbone; it never changes, so it is kept."""
         epochs, batch_size = space.epochs, _field(space, "batch_size")
         frozen = _field(space, "frozen_fraction")
@@ -106,8 +118,8 @@ class _Amounts:
         learned = np.where(frozen == 0, _parameters(row), learning)
         steps = epochs * np.ceil(row.train_rows / batch_size)
         rows = epochs * row.train_rows
-        frozen_once = (row.train_rows + VALIDATION_ROWS) * (blocks - learning)
-        validation = epochs * VALIDATION_ROWS * learning
+        frozen_once = (row.train_rows + scored_rows) * (blocks - learning)
+        scoring = epochs * scored_rows * learning
         width = 2.0 ** _known(row, "backbone_log2_width", 8.0)
         constant = np.ones(len(space))
         work = [rows * units * learning / _GIGA, steps * learned / _GIGA, rows / 1e3, steps / 1e3]
@@ -119,7 +131,7 @@ class _Amounts:
         ]
         return cls(
             work=np.stack(work, axis=1),
-            passes=units * (frozen_once + validation) / _GIGA,
+            passes=units * (frozen_once + scoring) / _GIGA,
             memory=np.stack(memory, axis=1),
         )
 

@@ -104,7 +104,8 @@ def search(
         base: All other fields; its seed is that of rows, runs and sampler.
         start: Recipes to try first, such as those of a prior.
         train_rows: Training rows; None takes all.
-        time_limit_seconds: No run starts later than this after the call.
+        time_limit_seconds: No run starts later than this after the call; trials that are stored
+            are still read, so 0 says how far a search has come.
         cache_limit_bytes: See `PrefixCache`.
         device: As for `fine_tune`.
         on_trial: Called after each of them.
@@ -131,9 +132,12 @@ def search(
     desk = _Desk(task, rows, backbone, store, bench)
     done: list[Trial] = []
     while len(done) < trials and (proposal := proposals.next()):
-        if time_limit_seconds is not None and time.monotonic() - began > time_limit_seconds:
+        spent = time.monotonic() - began
+        trial = desk.make(
+            proposal, may_run=time_limit_seconds is None or spent < time_limit_seconds
+        )
+        if trial is None:
             break
-        trial = desk.make(proposal)
         proposal.learn(trial.validation)
         done.append(trial)
         if on_trial:
@@ -151,16 +155,16 @@ class _Desk:
     store: TraceStore
     bench: Bench
 
-    def make(self, proposal: Proposal) -> Trial:
-        """Return the trial of a proposal, from the store where it is there."""
+    def make(self, proposal: Proposal, *, may_run: bool) -> Trial | None:
+        """Return the trial of a proposal, from the store where it is there, or None."""
         stored = self._longest_stored(proposal.recipe)
         if stored is None:
-            return self._run(proposal)
+            return self._run(proposal) if may_run else None
         epochs, is_stopped = _epochs_worth(proposal, stored)
         is_whole = stored.recipe.epochs == proposal.recipe.epochs
         if is_stopped or is_whole or stored.status != "ok":
             return _trial_of(stored, proposal.recipe, epochs, was_stored=True)
-        return self._run(proposal, known_epochs=epochs)
+        return self._run(proposal, known_epochs=epochs) if may_run else None
 
     def _run(self, proposal: Proposal, known_epochs: int = 0) -> Trial:
         run = self._planned(proposal.recipe)
@@ -256,10 +260,23 @@ def _check_space(space: SearchSpace, base: Recipe, task: Task, backbone: Backbon
         RecipeError: Naming the first of them.
     """
     check_fit(base, task, backbone)
+    longest = _longest(space, base)
     for name, values in space.fields.items():
         for value in (values.low, values.high) if isinstance(values, Range) else values:
             try:
-                recipe = base.with_settings({name: value})
+                recipe = (longest if name == "warmup_steps" else base).with_settings({name: value})
             except RecipeError:  # Perhaps it goes with another value of another field.
                 continue
             check_fit(recipe, task, backbone)
+
+
+def _longest(space: SearchSpace, base: Recipe) -> Recipe:
+    """Return a recipe with the most steps that the space allows: a warm-up must fit into them."""
+    picked = {}
+    for name, pick in (("epochs", max), ("batch_size", min)):
+        values = space.fields.get(name, ())
+        picked[name] = pick(
+            (values.low, values.high) if isinstance(values, Range) else values,
+            default=getattr(base, name),
+        )
+    return base.with_settings(picked)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from metaft.studying.forecast import forecast
+from metaft.studying.plan import plan_study
+from metaft.studying.results import gather_factor, gather_runs
+from metaft.studying.running import run_study
+from metaft.traces.store import TraceStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> TraceStore:
+    return TraceStore(f"sqlite:///{tmp_path}/traces.db")
+
+
+def test_a_study_runs_once_and_then_reads_the_store(card_of, store) -> None:
+    card = card_of(
+        factors={"freezing": {"none": {}, "half": {"frozen_fraction": 0.5}}}, convergence=True
+    )
+    plan = plan_study(card, "small", store)
+    before = forecast(plan, store, workers=1)
+    assert (before.runs, before.stored, before.unknown) == (4, 0, 4)
+    assert before.seconds == 0
+    done = run_study(plan, store)
+    assert (done.left, done.searches) == (0, {})
+    assert done.summary is not None
+    assert done.summary.recorded == 4
+    after = forecast(plan, store, workers=1)
+    assert (after.stored, after.left) == (4, 0)
+    runs = gather_runs(plan, done.searches, lambda keys: store.traces(set(keys)))
+    found = gather_factor(plan, "freezing", runs)
+    assert len(found.tasks) == 2
+    assert [len(task.methods) for task in found.curves] == [2, 2]
+    again = run_study(plan, store)
+    assert again.summary is not None
+    assert (again.summary.recorded, again.summary.skipped) == (0, 4)
+
+    more = plan_study(card_of(factors=_MORE), "small", store)
+    expected = forecast(more, store, workers=2)
+    assert (expected.stored, expected.from_traces, expected.unknown) == (4, 2, 0)
+    seconds = [trace.costs.wall_seconds for trace in store.traces()]
+    assert 0 < expected.seconds < 2 * sum(seconds)
+
+
+_MORE = {
+    "freezing": {
+        "none": {},
+        "half": {"frozen_fraction": 0.5},
+        "slower": {"learning_rate": 1e-5},
+    }
+}
+
+
+def test_a_time_limit_leaves_runs_for_the_next_call(card_of, store) -> None:
+    methods = ["plain", "search-tpe-2"]
+    card = card_of(methods=methods, search_space={"learning_rate": [1e-3, 1e-2]})
+    plan = plan_study(card, "small", store)
+    assert run_study(plan, store, time_limit_seconds=0.0).left == 4
+    assert store.ids() == set()
+    said: list[tuple[str, int, int]] = []
+    done = run_study(plan, store, on_search=lambda *told: said.append(told))
+    assert (done.left, len(done.searches)) == (0, 2)
+    assert [told[1:] for told in said] == [(0, 2), (1, 2), (2, 2)]
+    known = store.ids()
+    plan = plan_study(card, "small", store)
+    assert forecast(plan, store, workers=1).stored == 6, "2 runs, and 2 searches of 2 trials"
+    again = run_study(plan, store)
+    assert store.ids() == known
+    runs = gather_runs(plan, again.searches, lambda keys: store.traces(set(keys)))
+    searched = [run for run in runs if run.levels == ("search-tpe-2",)]
+    assert [run.trials for run in searched] == [2, 2]
+    best = store.traces([searched[0].result.trace_id])[0]
+    assert searched[0].result.score == best.test["accuracy"]
+    assert searched[0].result.seconds > best.costs.wall_seconds / 2
+    assert searched[0].validation == (best.validation["accuracy"],)
+
+
+def test_methods_that_choose_the_same_run_share_it(card_of, store) -> None:
+    card = card_of(methods=["plain", "same"], recipes={"same": {"learning_rate": 5e-5}})
+    plan = plan_study(card, "small", store)
+    done = run_study(plan, store)
+    assert len(store.ids()) == 2
+    runs = gather_runs(plan, done.searches, lambda keys: store.traces(set(keys)))
+    assert len(runs) == 4
+    assert gather_factor(plan, "method", runs).tasks[0].of("same").difference_points == 0
