@@ -2,8 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from metaft.prior.encoding import RECIPE_INPUTS, encode_recipes
-from metaft.recipes import Recipe
+from metaft.prior.encoding import (
+    RECIPE_INPUTS,
+    UNKNOWN_FIELDS,
+    encode_recipes,
+    is_told_apart,
+)
+from metaft.recipes import FIELDS, Recipe
 
 
 def _encoded(recipe: Recipe, train_rows: int) -> dict[str, float]:
@@ -25,3 +30,35 @@ def test_by_hand() -> None:
 
 def test_more_rows_are_more_steps() -> None:
     assert _encoded(Recipe(), 1024)["log2_steps"] == _encoded(Recipe(), 512)["log2_steps"] + 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"augmentation": "swap"},
+        {"schedule": "cosine"},
+        {"freezing": "last", "frozen_fraction": 0.5},
+        {"label_smoothing": 0.1},
+        {"optimizer": "sgd"},
+        {"head": "crf"},
+        {"class_weights": "balanced"},
+    ],
+)
+def test_recipes_that_would_look_alike_are_known(settings: dict[str, object]) -> None:
+    usual = Recipe()
+    assert is_told_apart(usual)
+    assert is_told_apart(usual.with_settings({"schedule": "linear", "frozen_fraction": 0.5}))
+    assert not is_told_apart(usual.with_settings(settings))
+
+
+def test_every_field_is_told_or_known_to_be_untold() -> None:
+    told = {
+        *("learning_rate", "frozen_fraction", "epochs", "batch_size", "weight_decay", "dropout"),
+        *("warmup_fraction", "schedule", "head_init", "max_length", "image_size"),
+    }
+    only_with_others = {
+        *("unfreeze_epochs", "schedule_cycles", "schedule_power", "lookahead_steps"),
+        *("decay_threshold", "decay_factor", "augmentation_strength"),
+    }
+    of_the_machine = {"max_gradient_norm", "precision", "seed"}
+    assert set(FIELDS) == told | only_with_others | of_the_machine | set(UNKNOWN_FIELDS)

@@ -215,3 +215,19 @@ def test_a_task_is_recorded_here_or_elsewhere(make_world, tmp_path: Path) -> Non
     traces = make_world(2, recipes=4, epochs=2).traces
     with pytest.raises(PriorError, match="a name of its own"):
         fit_prior([_from_outside(traces[0]), *traces[1:]], tmp_path / "out")
+
+
+def test_what_the_models_do_not_know_is_left_out(
+    traces, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    varied = [
+        dataclasses.replace(
+            trace,
+            trace_id=f"{number:032d}",
+            recipe=trace.recipe.with_settings({"label_smoothing": 0.2}),
+        )
+        for number, trace in enumerate(traces[:2])
+    ]
+    prior = fit_prior([*traces, *varied], tmp_path / "prior")
+    assert len(prior.read_traces()) == len(traces)
+    assert f"2 of {len(traces) + 2} traces are left out" in caplog.text

@@ -27,6 +27,30 @@ RECIPE_INPUTS: tuple[str, ...] = (
 """Inputs in order; `log10_distance` is of learning rate x steps, how far weights may move."""
 
 
+_SCHEDULES = ("constant", "linear")
+
+UNKNOWN_FIELDS: tuple[str, ...] = (
+    "freezing",
+    "optimizer",
+    "warmup_steps",
+    "layer_rate_decay",
+    "label_smoothing",
+    "class_weights",
+    "augmentation",
+    "head",
+    "early_stopping_patience",
+)
+"""Fields that no input tells of: recipes that differ in them would look alike."""
+
+
+def is_told_apart(recipe: Recipe) -> bool:
+    """Say whether the inputs tell all of a recipe: what is unknown to them is at its default."""
+    usual = Recipe()
+    return recipe.schedule in _SCHEDULES and all(
+        getattr(recipe, name) == getattr(usual, name) for name in UNKNOWN_FIELDS
+    )
+
+
 def encode_recipes(recipes: Sequence[Recipe], train_rows: int) -> np.ndarray:
     """Encode recipes as they would run on so many training rows.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from metaft.prior.described import (
     frame_from_described,
 )
 from metaft.prior.describing import describe_all, describe_outside, target_blocks
+from metaft.prior.encoding import UNKNOWN_FIELDS, is_told_apart
 from metaft.prior.leaving_out import calibrate_all
 from metaft.prior.manifest import (
     FEATURES_FILE,
@@ -44,6 +46,8 @@ from metaft.traces.outside import is_outside
 if TYPE_CHECKING:
     from metaft.traces.trace import Trace
 
+_LOGGER = logging.getLogger(__name__)
+
 OnStep = Callable[[str, int, int], None]
 """Called with what is being done, the steps done, and the steps in all."""
 
@@ -64,7 +68,8 @@ def fit_prior(
     an unfinished meta-training.
 
     Args:
-        traces: Runs on tasks that `load_task` still finds, or that metaft did not make.
+        traces: Runs on tasks that `load_task` still finds, or that metaft did not make. Those
+            whose recipes vary what the models do not know are left out, which is logged.
         out: Folder to write; its name becomes the prior's. One that exists must hold a prior
             or an initialisation, or be empty.
         targets: Datasets whose features are shipped beside those of the training tasks, so
@@ -80,6 +85,7 @@ def fit_prior(
         TaskError, BackboneError: If a task or backbone cannot be loaded.
     """
     _check_folder(out)
+    traces = _those_told_apart(traces)
     table = tabulate(traces)
     _check_tasks(table.tasks, targets, is_shipped=is_shipped(out))
     outside = _outside_blocks(traces)
@@ -213,6 +219,20 @@ def _checkpoint_name() -> str:
     from metaft.metalearning.checkpoint import checkpoint_beside
 
     return checkpoint_beside(Path(INITIALISATION)).name
+
+
+def _those_told_apart(traces: Sequence[Trace]) -> list[Trace]:
+    """Leave out what studies and searches vary beyond what the models know of a recipe."""
+    kept = [trace for trace in traces if is_told_apart(trace.recipe)]
+    if len(kept) < len(traces):
+        _LOGGER.warning(
+            "%d of %d traces are left out: the models do not know what their recipes vary "
+            "(%s, or schedules other than constant and linear)",
+            len(traces) - len(kept),
+            len(traces),
+            ", ".join(UNKNOWN_FIELDS),
+        )
+    return kept
 
 
 def _check_tasks(tasks: Sequence[str], targets: Sequence[str], *, is_shipped: bool) -> None:
