@@ -54,9 +54,10 @@ def command(
     rows_file: Path | None,
     output_format: str,
 ) -> None:
-    """Let the model of a Run answer: labels, values, entities, or answers to questions.
+    """Let the model of a Run answer on new rows.
 
-    For example `metaft predict --run runs/reviews --text "What a film"`, or
+    It gives labels, values, tagged words with their entities, or answers to questions. For example
+    `metaft predict --run runs/reviews --text "What a film"`, or
     `metaft predict --run runs/squad --question "Who?" --context-file page.txt`.
     """
     from metaft.finetuning.predicting import open_run

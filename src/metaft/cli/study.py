@@ -78,10 +78,7 @@ def command(
     are kept in the trace store: after a Ctrl-C, a crash or a time limit the same command goes on
     where it stopped.
     """
-    from metaft.comparing.writing import check_out
     from metaft.studying.card import find_card, shipped_studies
-    from metaft.studying.forecast import forecast
-    from metaft.traces.store import TraceStore, default_store_url
 
     if is_list:
         print_answer(_listed(), output_format, _list_table)
@@ -92,6 +89,12 @@ def command(
             "Name one, or see metaft study --list",
         )
     card = find_card(name)
+
+    # These take seconds to import, so they come behind what fails at once.
+    from metaft.comparing.writing import check_out
+    from metaft.studying.forecast import forecast
+    from metaft.traces.store import TraceStore, default_store_url
+
     size: Size = "small" if small else "full"
     _check_inits(inits)
     folder = out or Path("studies") / (f"{card.name}-small" if small else card.name)

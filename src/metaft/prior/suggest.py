@@ -204,8 +204,8 @@ def _longer_than_recorded(recorded: int, tokens: int) -> list[str]:
     if tokens <= recorded:
         return []
     return [
-        f"the recorded runs cut texts at {recorded} tokens, this one at {tokens}, which 95 % of "
-        "the rows do not exceed: its score is predicted as if it cut them likewise"
+        f"the recorded runs cut texts at {recorded} tokens, this one at {tokens}, since these are "
+        "longer: its score is predicted as if it cut them likewise"
     ]
 
 
