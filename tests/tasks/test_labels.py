@@ -83,7 +83,7 @@ def test_a_regression_takes_whole_numbers_too() -> None:
         ([[0, -1]], {"class_names": ("a", "b")}, "has the label -1"),
         ([["a", "b"]], {"regression": True}, "card says they are numbers"),
         ([[0.5, 1.0]], {"regression": False}, "card says they are classes"),
-        ([[[1], [2]]], {}, "of type list"),
+        ([[[1], [2]]], {}, "are lists: several labels per row are not supported"),
     ],
 )
 def test_labels_that_cannot_be_learned_are_refused(
