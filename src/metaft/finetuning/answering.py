@@ -22,6 +22,7 @@ from metaft.finetuning.objectives import Objective
 from metaft.finetuning.outcome import Scores
 from metaft.finetuning.prefix_cache import PrefixCache
 from metaft.finetuning.token_features import features_at
+from metaft.recipes import Recipe
 from metaft.tasks.split import stratified_order
 from metaft.tasks.task import Answer, Split, Task
 
@@ -61,8 +62,8 @@ class Candidate:
 class AnswerObjective(Objective[Candidate]):
     """Scores for the first and the last token of the answer."""
 
-    def __init__(self, *args: object) -> None:
-        super().__init__(*args)  # type: ignore[arg-type]
+    def __init__(self, task: Task, recipe: Recipe) -> None:
+        super().__init__(task, recipe)
         self._guess_loss = 1.0
 
     @property

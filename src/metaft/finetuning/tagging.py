@@ -30,7 +30,7 @@ _USUAL_SHARE = 0.01
 tags are of another scheme, such as the older BIO in which entities begin with I."""
 
 _PROBE_WORDS = 5_000
-"""Most words that the linear probe is fitted to: its cost grows with them, its quality hardly."""
+"""Most words that the linear probe is fitted to: its cost grows with them. Chosen, not tuned."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

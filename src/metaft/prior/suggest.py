@@ -11,7 +11,7 @@ from metaft.errors import PriorError
 from metaft.prior.calibration import Calibration
 from metaft.prior.choice import GOALS, NO_LIMITS, Goal, Limits, rank_cells
 from metaft.prior.described import Described
-from metaft.prior.lengths import LENGTHS, length_for, lengthen, lengthened
+from metaft.prior.lengths import AS_RECORDED, length_for, lengthen, lengthened
 from metaft.prior.manifest import Manifest
 from metaft.prior.outlook import OutcomeModels, Outlook
 from metaft.prior.prior import Prior
@@ -98,12 +98,12 @@ def _look(models: OutcomeModels, row: Described, goal: Goal, limits: Limits) -> 
 
     What is cheap takes the texts as `plain` does, and so does what would not fit otherwise.
     """
-    tokens = length_for(row) if goal == "score" else LENGTHS[0]
+    tokens = length_for(row) if goal == "score" else AS_RECORDED
     outlook = lengthened(models, tokens).look_at(row)
     try:
         limits.allow(outlook)
     except PriorError:
-        return LENGTHS[0], models.look_at(row)
+        return AS_RECORDED, models.look_at(row)
     return tokens, outlook
 
 
