@@ -53,8 +53,8 @@ record "$thirty" --sizes 128 --recipes 10
 record "$thirty" --sizes 512 --recipes 16
 record "$images" --sizes 512 --recipes 16 --backbone timm/mobilenetv2_100.tv_in1k
 record "$twelve" --sizes 512 --recipes 10 --backbone thenlper/gte-small
-record "$sixty" --sizes 512 --recipes 16
 record "$tagged,$valued" --sizes 512 --recipes 12
+record "$sixty" --sizes 512 --recipes 16
 record "$large" --sizes 2048 --recipes 8
 record "$twelve" --sizes 512 --recipes 3 --seeds 3
 
