@@ -52,7 +52,7 @@ def fit_process(
 def fit_average(table: TraceTable, _rows: Sequence[Described]) -> Answer:
     """Average the blocks most alike in backbone and size; features do not count."""
     averages = Averages.of(table)
-    return lambda row: averages.over_alike(row.backbone, row.train_rows)
+    return lambda row: averages.over_alike(row.block)
 
 
 def fit_forest(table: TraceTable, rows: Sequence[Described]) -> Answer:

@@ -19,6 +19,7 @@ from metaft.finetuning.outcome import Costs, EpochRecord
 from metaft.prior.described import Described, describe_blocks
 from metaft.prior.fit import write_prior
 from metaft.prior.leaving_out import LeftOut, leave_each_out
+from metaft.prior.space import without_seed
 from metaft.prior.table import TraceTable, tabulate
 from metaft.prior.validate import shuffle_features
 from metaft.recipes import Recipe, design
@@ -53,6 +54,22 @@ class World:
     traces: list[Trace]
     described: list[Described]
     relatives: dict[str, frozenset[str]]
+
+    def tagged(self, tasks: int, *, recipes: int) -> World:
+        """Return the same with tags for answers in the first tasks, which lack recipes."""
+        names = sorted(self.relatives)[:tasks]
+        known = dict.fromkeys(without_seed(trace.recipe) for trace in self.traces)
+        kept = list(known)[:recipes]
+        traces = [
+            dataclasses.replace(trace, kind="ner") if trace.task in names else trace
+            for trace in self.traces
+            if trace.task not in names or without_seed(trace.recipe) in kept
+        ]
+        described = [
+            dataclasses.replace(row, kind="ner") if row.task in names else row
+            for row in self.described
+        ]
+        return World(traces, described, self.relatives)
 
 
 class WorldFactory(Protocol):

@@ -68,3 +68,25 @@ def test_a_perfect_probe_is_no_division_by_zero(rows) -> None:
     perfect = [_with_values(row, probe_best=1.0) for row in rows]
     model = LevelModel.fit(perfect, np.full(12, 100.0))
     assert model.predict(perfect[0]) == pytest.approx(97.0)
+
+
+def test_sorts_share_no_gain(rows) -> None:
+    """Entities lie far below single words, classes above the probe: neither moves the other."""
+    mixed = [
+        dataclasses.replace(row, kind="ner") if number < 4 else row
+        for number, row in enumerate(rows)
+    ]
+    model = LevelModel.fit(mixed, _gained(mixed, [-1.0] * 4 + [0.5] * 8))
+    for kind, gain in (("ner", -1.0), ("classification", 0.5), ("qa", 0.0)):
+        new = dataclasses.replace(rows[0], kind=kind)
+        assert model.predict(new) == pytest.approx(float(_gained([new], [gain])[0]))
+
+
+def test_neighbours_of_another_sort_pull_nothing(rows) -> None:
+    alone = LevelModel.fit(rows[4:], _gained(rows[4:], np.linspace(-0.5, 0.5, 8)))
+    mixed = [dataclasses.replace(row, kind="ner") for row in rows[:4]] + rows[4:]
+    # The same rows to scale by, so that only what is shared can make a difference.
+    both = LevelModel.fit(mixed, _gained(mixed, [-3.0] * 4 + list(np.linspace(-0.5, 0.5, 8))))
+    neither = LevelModel.fit(mixed, _gained(mixed, [2.0] * 4 + list(np.linspace(-0.5, 0.5, 8))))
+    assert both.predict(rows[5]) == pytest.approx(neither.predict(rows[5]))
+    assert alone.usual_gains["classes"] == pytest.approx(both.usual_gains["classes"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metaft.features.extract import FEATURES
-from metaft.prior.places import FEATURE_GROUPS, OTHER_BACKBONE, Nearness, Places, Tuning
+from metaft.prior.places import FEATURE_GROUPS, OTHER_BACKBONE, OTHER_SORT, Nearness, Places, Tuning
 from metaft.prior.scaling import Scaling
 
 
@@ -53,3 +53,13 @@ def test_groups_without_precision_do_not_count(rows) -> None:
 def test_without_features_keeps_what_is_shared() -> None:
     assert Tuning().without_features.shared == Tuning().shared
     assert Tuning().without_features.features == 0.0
+
+
+def test_sorts_share_half_of_everything(rows) -> None:
+    tagged = [rows[0], dataclasses.replace(rows[2], kind="ner")]
+    same = Nearness.between(_places(rows), _places(rows)).covariance(Tuning())
+    both = Nearness.between(_places(tagged), _places(tagged)).covariance(
+        dataclasses.replace(Tuning(), features=0.0)
+    )
+    assert both[0, 0] == pytest.approx(same[0, 0] - Tuning().features)
+    assert both[0, 1] == pytest.approx(OTHER_SORT * (Tuning().everywhere + Tuning().alike))

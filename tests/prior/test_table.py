@@ -200,3 +200,11 @@ def test_without_halves_both_are_all_test_rows(make_world) -> None:
     column = table.space.cells.index(PLAIN)
     halves = (table.half_a[0, column], table.half_b[0, column])
     assert halves == (table.test[0, column],) * 2
+
+
+def test_a_sort_with_fewer_recipes_is_no_gap(make_world) -> None:
+    world = make_world(6, recipes=8).tagged(2, recipes=4)
+    table = tabulate(world.traces)
+    assert table.left_out == ()
+    assert [block.sort for block in table.blocks] == ["tags"] * 2 + ["classes"] * 4
+    assert np.isfinite(table.test).all(1).tolist() == [False] * 2 + [True] * 4

@@ -52,7 +52,7 @@ def test_sizes_with_enough_tasks_are_judged_apart(telling) -> None:
     }
     judged = Judged(tuple(block.task for block in blocks), figures)
     left_out = [dataclasses.replace(telling.left_out[0], row=at) for at in range(16)]
-    (only,) = validation._judge_slices(moved, left_out, judged)
+    (only,) = validation._judge_slices(moved, validation._slice(moved, left_out, judged))
     assert (only["slice"], only["train_rows"], only["tasks"]) == ("bert, 512 rows", 512, 12)
     assert only["methods"]["plain"]["points"] == pytest.approx(np.arange(12).mean())
     assert only["learned - average"]["rival"] == "best-average"
@@ -88,3 +88,30 @@ def test_intervals_cover_left_out_tasks(telling) -> None:
     figures = validation._check_intervals(telling.table, telling.left_out)
     assert 0.8 <= figures["coverage"] <= 1.0
     assert figures["mean_absolute_error"] < figures["mean_half_width"]
+
+
+def test_sorts_are_judged_apart(make_world) -> None:
+    """The figures over all blocks are those of the classes; tags stand beside them."""
+    world = make_world(12, recipes=6).tagged(5, recipes=3)
+    table = tabulate(world.traces)
+    rows = describe_blocks(table.blocks, world.described)
+    figures, left_out = validate(table, rows, world.relatives)
+    assert len(left_out) == 12
+    assert (figures["sort"], figures["tasks"]) == ("classes", 7)
+    slices = {part["slice"]: part for part in figures["slices"]}
+    assert {name: part["tasks"] for name, part in slices.items()} == {
+        "bert, 512 rows": 7,
+        "bert, 512 rows, tags": 5,
+    }
+    runs = {name: part["methods"]["random-8"]["runs"] for name, part in slices.items()}
+    assert runs == {"bert, 512 rows": 6, "bert, 512 rows, tags": 3}
+    assert figures["methods"] == slices["bert, 512 rows"]["methods"]
+    assert {part["asked"]: part["tasks"] for part in figures["transfer"]["hidden"]} == {
+        "classes": 7,
+        "tags": 5,
+    }
+    assert math.isnan(figures["transfer"]["relative_width"])
+    shuffled = shuffle_features(rows, seed=0)
+    for row, other in zip(rows, shuffled, strict=True):
+        (source,) = (one for one in rows if one.values is other.values)
+        assert source.kind == row.kind

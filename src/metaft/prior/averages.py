@@ -27,33 +27,39 @@ class Averages:
 
     @classmethod
     def of(cls, table: TraceTable) -> Averages:
-        """Centre the scores of the training blocks."""
-        return cls(table.blocks, effects_of(table.test))
+        """Centre the scores of the training blocks; each sort has a profile of its own."""
+        effects = np.full_like(table.test, np.nan)
+        sorts = np.array([block.sort for block in table.blocks])
+        for sort in np.unique(sorts):
+            effects[sorts == sort] = effects_of(table.test[sorts == sort])
+        return cls(table.blocks, effects)
 
-    def over_alike(self, backbone: str, train_rows: int) -> np.ndarray:
-        """Return the mean effect `(cells,)` over the blocks most alike in backbone and size.
+    def over_alike(self, asked: Block) -> np.ndarray:
+        """Return the mean effect `(cells,)` over the blocks most like one that is asked about.
 
-        A cell that none of these has is taken from the other blocks of the backbone, then
-        from all; it is NaN where nobody has it.
+        A cell that none of these has is taken from the other blocks of its sort and backbone,
+        then from all; it is NaN where nobody has it.
         """
-        same = self._of_backbone(backbone)
-        mean = mean_known(self.effects[self.alike(backbone, train_rows)], 0)
+        same = self._of_sort_and_backbone(asked)
+        mean = mean_known(self.effects[self.alike(asked)], 0)
         for wider in (same, np.ones_like(same)):
             mean = np.where(np.isnan(mean), mean_known(self.effects[wider], 0), mean)
         return mean
 
-    def alike(self, backbone: str, train_rows: int) -> np.ndarray:
-        """Return which training blocks `(blocks,)` are most alike in backbone and size."""
-        same = self._of_backbone(backbone)
+    def alike(self, asked: Block) -> np.ndarray:
+        """Return which training blocks `(blocks,)` are most alike in sort, backbone and size."""
+        same = self._of_sort_and_backbone(asked)
         sizes = np.array([block.train_rows for block in self.blocks])
-        away = np.abs(np.log2(sizes / train_rows))
+        away = np.abs(np.log2(sizes / asked.train_rows))
         alike: np.ndarray = same & (away <= away[same].min() + _SIZE_TOLERANCE)
         return alike
 
-    def _of_backbone(self, backbone: str) -> np.ndarray:
-        """Return which blocks are of a backbone; all where none is."""
-        same = np.array([block.backbone == backbone for block in self.blocks])
-        return same if same.any() else np.ones_like(same)
+    def _of_sort_and_backbone(self, asked: Block) -> np.ndarray:
+        """Return which blocks share both with one; where none does, the sort counts for more."""
+        of_sort = np.array([block.sort == asked.sort for block in self.blocks])
+        of_sort = of_sort if of_sort.any() else np.ones_like(of_sort)
+        same = of_sort & np.array([block.backbone == asked.backbone for block in self.blocks])
+        return same if same.any() else of_sort
 
 
 def effects_of(points: np.ndarray) -> np.ndarray:

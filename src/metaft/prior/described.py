@@ -14,6 +14,7 @@ from metaft.errors import PriorError
 from metaft.features.extract import FEATURES
 from metaft.features.trial import TRIAL_COSTS, TRIAL_FEATURES
 from metaft.prior.table import Block
+from metaft.tasks.task import sort_of
 
 if TYPE_CHECKING:
     import pandas
@@ -46,7 +47,7 @@ class Described:
     @property
     def block(self) -> Block:
         """Return what it describes."""
-        return Block(self.task, self.backbone, self.train_rows)
+        return Block(self.task, self.backbone, self.train_rows, sort_of(self.kind))
 
     @property
     def is_probed(self) -> bool:

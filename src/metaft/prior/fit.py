@@ -342,7 +342,7 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _block_of(trace: Trace) -> Block:
-    return Block(trace.task, trace.backbone, trace.train_rows)
+    return Block.of(trace)
 
 
 def _modality_of(trace: Trace) -> str:

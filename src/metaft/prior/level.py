@@ -9,12 +9,13 @@ classes, the rows of a class), so few tasks suffice, and more features only add 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from metaft.prior.described import Described
+from metaft.tasks.task import Sort
 
 LEVEL_FEATURES: tuple[str, ...] = ("log2_classes", "log2_rows_per_class")
 """What the gain depends on, beside the probe's own score."""
@@ -33,7 +34,10 @@ class LevelModel:
         usual_probe: Mean probe score of the training blocks, in [0, 1]; for a task without.
         means, deviations: `(3,)` scale of the coordinates.
         coordinates: `(blocks, 3)` of the training blocks, standardised.
-        usual_gain: Mean gain of the training blocks, in log odds.
+        sorts: `(blocks,)` of the training blocks. How far entities are above single words says
+            nothing of how far classes are above a probe, so sorts share no gain.
+        usual_gain: Mean gain of the training blocks, in log odds; for a sort without any.
+        usual_gains: The same by sort.
         pulls: `(blocks,)` how much each block's gain moves its neighbours'.
     """
 
@@ -41,7 +45,9 @@ class LevelModel:
     means: np.ndarray
     deviations: np.ndarray
     coordinates: np.ndarray
+    sorts: np.ndarray
     usual_gain: float
+    usual_gains: Mapping[Sort, float]
     pulls: np.ndarray
 
     @classmethod
@@ -59,21 +65,29 @@ class LevelModel:
         raw = np.array([_coordinates_of(row, usual_probe) for row in rows])
         means, deviations = _scale_of(raw)
         coordinates = _standardised(raw, means, deviations)
-        covariance = _closeness(coordinates, coordinates) + _NOISE_SHARE * np.eye(len(rows))
+        sorts = np.array([row.block.sort for row in rows])
+        usual_gains = {sort: float(gains[sorts == sort].mean()) for sort in np.unique(sorts)}
+        above_usual = gains - np.array([usual_gains[sort] for sort in sorts])
+        covariance = _closeness(coordinates, coordinates) * (sorts[:, None] == sorts)
+        covariance += _NOISE_SHARE * np.eye(len(rows))
         return cls(
             usual_probe=usual_probe,
             means=means,
             deviations=deviations,
             coordinates=coordinates,
+            sorts=sorts,
             usual_gain=float(gains.mean()),
-            pulls=np.linalg.solve(covariance, gains - gains.mean()),
+            usual_gains=usual_gains,
+            pulls=np.linalg.solve(covariance, above_usual),
         )
 
     def predict(self, row: Described) -> float:
         """Return the expected score on the plateau, in points."""
         raw = _coordinates_of(row, self.usual_probe)[None]
         place = _standardised(raw, self.means, self.deviations)
-        gain = self.usual_gain + float((_closeness(place, self.coordinates) @ self.pulls)[0])
+        sort = row.block.sort
+        closeness = _closeness(place, self.coordinates)[0] * (self.sorts == sort)
+        gain = self.usual_gains.get(sort, self.usual_gain) + float(closeness @ self.pulls)
         return 100.0 / (1.0 + math.exp(-_log_odds(_probe_or(row, self.usual_probe)) - gain))
 
 

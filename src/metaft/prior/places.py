@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -43,6 +44,9 @@ SIZE_SCALE = 1.5
 OTHER_BACKBONE = 0.5
 """Share of a profile that carries over to another backbone; assumed, not fitted."""
 
+OTHER_SORT = 0.5
+"""Share of a profile that carries over from classes to tags, say; assumed, not fitted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
@@ -80,7 +84,7 @@ class Tuning:
     @property
     def without_features(self) -> Tuning:
         """Return the same for a process that does not know one task from another."""
-        return replace(
+        return dataclasses.replace(
             self,
             everywhere=self.everywhere + self.features,
             features=0.0,
@@ -93,13 +97,14 @@ class Places:
     """Where blocks lie.
 
     Attributes:
-        tasks, backbones: `(blocks,)` names.
+        tasks, backbones, sorts: `(blocks,)` names.
         log2_rows: `(blocks,)`.
         features: Group -> `(blocks, features)` standardised.
     """
 
     tasks: np.ndarray
     backbones: np.ndarray
+    sorts: np.ndarray
     log2_rows: np.ndarray
     features: Mapping[str, np.ndarray]
 
@@ -114,6 +119,7 @@ class Places:
         return cls(
             tasks=np.array([row.task for row in rows]),
             backbones=np.array([row.backbone for row in rows]),
+            sorts=np.array([row.block.sort for row in rows]),
             log2_rows=np.log2([row.train_rows for row in rows]),
             features={
                 group: np.array([scaling.apply(row) for row in rows])
@@ -127,7 +133,14 @@ class Places:
     def take(self, at: np.ndarray) -> Places:
         """Return some of the blocks."""
         features = {group: values[at] for group, values in self.features.items()}
-        return Places(self.tasks[at], self.backbones[at], self.log2_rows[at], features)
+        return dataclasses.replace(
+            self,
+            tasks=self.tasks[at],
+            backbones=self.backbones[at],
+            sorts=self.sorts[at],
+            log2_rows=self.log2_rows[at],
+            features=features,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,13 +148,16 @@ class Nearness:
     """How near blocks are to each other, before a tuning says what that means.
 
     Attributes:
-        same_task, same_backbone: `(blocks, others)` 1 or 0, and 1 or `OTHER_BACKBONE`.
+        same_task: `(blocks, others)` 1 or 0.
+        same_backbone: `(blocks, others)` 1 or `OTHER_BACKBONE`.
+        same_sort: `(blocks, others)` 1 or `OTHER_SORT`.
         like_size: `(blocks, others)` in (0, 1].
         squared: Group -> `(blocks, others)` mean squared difference of its features.
     """
 
     same_task: np.ndarray
     same_backbone: np.ndarray
+    same_sort: np.ndarray
     like_size: np.ndarray
     squared: Mapping[str, np.ndarray]
 
@@ -149,10 +165,12 @@ class Nearness:
     def between(cls, one: Places, other: Places) -> Nearness:
         """Compare every block with every other."""
         sizes = (one.log2_rows[:, None] - other.log2_rows[None, :]) / SIZE_SCALE
-        same = one.backbones[:, None] == other.backbones[None, :]
+        same_backbone = one.backbones[:, None] == other.backbones[None, :]
+        same_sort = one.sorts[:, None] == other.sorts[None, :]
         return cls(
             same_task=(one.tasks[:, None] == other.tasks[None, :]).astype(np.float64),
-            same_backbone=np.where(same, 1.0, OTHER_BACKBONE),
+            same_backbone=np.where(same_backbone, 1.0, OTHER_BACKBONE),
+            same_sort=np.where(same_sort, 1.0, OTHER_SORT),
             like_size=np.exp(-0.5 * sizes**2),
             squared={
                 group: _mean_squared(values, other.features[group])
@@ -169,7 +187,7 @@ class Nearness:
             known = [group for group in self.squared if group in tuning.precisions]
             away = sum(tuning.precisions[group] * self.squared[group] for group in known)
             covariance = covariance + tuning.features * np.exp(-0.5 * away) * self.same_backbone
-        return np.asarray(covariance)
+        return np.asarray(covariance * self.same_sort)
 
 
 def feature_groups(rows: Iterable[Described]) -> Mapping[str, tuple[str, ...]]:

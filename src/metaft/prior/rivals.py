@@ -24,7 +24,7 @@ def take_plain(table: TraceTable, left: LeftOut) -> Chosen | None:
 
 
 def take_best_average(table: TraceTable, left: LeftOut) -> Chosen | None:
-    """Take the best mean over the training blocks most alike in backbone and size."""
+    """Take the best mean over the training blocks most alike in sort, backbone and size."""
     return take_highest(table, left, left.outlook.average)
 
 
@@ -44,12 +44,12 @@ def take_best_learning_rate(table: TraceTable, left: LeftOut) -> Chosen | None:
 def nearest_neighbours(count: int) -> Chooser:
     """Return the chooser of the best mean over the nearest training tasks.
 
-    Tasks count that have a block alike in backbone and size, so that there always are some.
+    Tasks count that have a block alike in sort, backbone and size, so that there always are some.
     """
 
     def take(table: TraceTable, left: LeftOut) -> Chosen | None:
         model = left.averages
-        alike = model.alike(table.blocks[left.row].backbone, table.blocks[left.row].train_rows)
+        alike = model.alike(table.blocks[left.row])
         owners = np.array([block.task for block in model.blocks])
         known = set(owners[alike].tolist())
         nearest = [task for task in left.outlook.distances if task in known][:count]

@@ -104,12 +104,12 @@ class ScoreModel:
         )
 
     def average(self, row: Described) -> np.ndarray:
-        """Return the mean effect `(cells,)` over the blocks most alike in backbone and size.
+        """Return the mean effect `(cells,)` over the blocks most like the one described.
 
         For a cell that was never recorded (a named recipe that the traces lack) what is pooled
         stands in.
         """
-        mean = self.averages.over_alike(row.backbone, row.train_rows)
+        mean = self.averages.over_alike(row.block)
         if np.isnan(mean).any():
             pooled = self.pooled(row).effects
             mean = np.where(np.isnan(mean), pooled + np.nanmean(mean - pooled), mean)

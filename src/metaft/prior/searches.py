@@ -68,11 +68,11 @@ def portfolio_search(size: int) -> Chooser:
 def find_portfolio(table: TraceTable, left: LeftOut, size: int) -> np.ndarray:
     """Return the recorded cells of a block that together leave least regret elsewhere.
 
-    They are found greedily over the training blocks most alike in backbone and size. A
-    portfolio of one would be best-average.
+    They are found greedily over the training blocks most alike in sort, backbone and size.
+    A portfolio of one would be best-average.
     """
     block, model = table.blocks[left.row], left.averages
-    effects = model.effects[model.alike(block.backbone, block.train_rows)]
+    effects = model.effects[model.alike(block)]
     recorded = np.flatnonzero(np.isfinite(table.validation[left.row]))
     return recorded[_portfolio(effects[:, recorded], size)] if len(recorded) else recorded
 

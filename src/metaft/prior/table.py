@@ -19,6 +19,7 @@ import numpy as np
 from metaft.errors import PriorError
 from metaft.prior.space import Space, cuts_of, without_seed
 from metaft.recipes import Recipe
+from metaft.tasks.task import Sort, sort_of
 from metaft.traces.trace import TEST_ROWS, VALIDATION_ROWS, Trace
 
 MEASURES = (
@@ -38,11 +39,28 @@ _VALIDATION_SHARE = VALIDATION_ROWS / (VALIDATION_ROWS + TEST_ROWS)  # of the ro
 
 @dataclass(frozen=True, slots=True, order=True)
 class Block:
-    """One task at one size on one backbone."""
+    """One task at one size on one backbone.
+
+    Attributes:
+        task, backbone: Names.
+        train_rows: Training rows of a run.
+        sort: What the task's rows are answered with.
+    """
 
     task: str
     backbone: str
     train_rows: int
+    sort: Sort = "classes"
+
+    @classmethod
+    def of(cls, trace: Trace) -> Block:
+        """Return the block that a run was made on."""
+        return cls(trace.task, trace.backbone, trace.train_rows, sort_of(trace.kind))
+
+    @property
+    def likes(self) -> tuple[str, int, Sort]:
+        """Return what blocks of one backbone, sort and about the same size share."""
+        return self.backbone, round(math.log2(self.train_rows)), self.sort
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +119,7 @@ def tabulate(traces: Iterable[Trace]) -> TraceTable:
     memory_of = _MemoryOfOneRun.among(traces)
     runs: dict[Block, dict[Recipe, list[_Run]]] = defaultdict(lambda: defaultdict(list))
     for trace in traces:
-        block = Block(trace.task, trace.backbone, trace.train_rows)
+        block = Block.of(trace)
         runs[block][without_seed(trace.recipe)].append(_Run(trace, memory_of(trace)))
     complete = {block: recipes for block, recipes in runs.items() if len(recipes) > 1}
     kept = sorted(set(complete) - set(_incomplete(complete)))
@@ -227,10 +245,10 @@ def _points(score: float | None) -> float:
 
 
 def _incomplete(runs: Mapping[Block, Mapping[Recipe, object]]) -> list[Block]:
-    """Return the blocks without a recipe that most blocks of their backbone and size have."""
-    groups: dict[tuple[str, int], list[Block]] = defaultdict(list)
+    """Return the blocks without a recipe that most blocks like them have."""
+    groups: dict[tuple[object, ...], list[Block]] = defaultdict(list)
     for block in runs:
-        groups[block.backbone, round(math.log2(block.train_rows))].append(block)
+        groups[block.likes].append(block)
     incomplete = []
     for blocks in groups.values():
         every = {recipe for block in blocks for recipe in runs[block]}

@@ -1,12 +1,13 @@
-"""Transfer: what a prior is worth where it is asked for a size or a backbone never recorded.
+"""Transfer: what a prior is worth where it is asked for what was never recorded.
 
-All blocks of one backbone, or of about one size, are hidden; models of the others, and of other
-tasks, are asked about them. So a prior recorded at 512 rows is asked for 2,048, and one of
-MiniLM for GTE.
+All blocks of one backbone, of about one size, or of one sort are hidden; models of the others,
+and of other tasks, are asked about them. So a prior recorded at 512 rows is asked for 2,048, one
+of MiniLM for GTE, and one of classes for tags.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,20 +30,28 @@ _METHODS = ("learned", "plain", "best-average-of-all", "random-8")
 
 @dataclass(frozen=True, eq=False)
 class Hidden:
-    """What is hidden from the models: one backbone, or one size.
+    """What is hidden from the models: one backbone, one size, or one sort.
 
     Attributes:
         asked: What it is called.
         rows: Numbers of its blocks.
+        is_level_known: Whether models are asked how high scores are there. Of a sort never
+            recorded that is not known, so a suggestion does not say it.
     """
 
     asked: str
     rows: tuple[int, ...]
+    is_level_known: bool = True
 
 
 def hidden_of(table: TraceTable) -> list[Hidden]:
-    """Return what can be hidden: each backbone and size of several that has enough tasks."""
-    return [*_hidden_by(table, _backbone_of), *_hidden_by(table, _size_of)]
+    """Return what can be hidden: each backbone, size and sort of several with enough tasks."""
+    sorts = _hidden_by(table, _sort_of)
+    return [
+        *_hidden_by(table, _backbone_of),
+        *_hidden_by(table, _size_of),
+        *(dataclasses.replace(hidden, is_level_known=False) for hidden in sorts),
+    ]
 
 
 def judge_transfer(
@@ -53,7 +62,7 @@ def judge_transfer(
     *,
     on_fit: OnFit | None = None,
 ) -> dict[str, Any]:
-    """Hide every backbone and size in turn.
+    """Hide every backbone, size and sort in turn.
 
     Args:
         table: All blocks.
@@ -70,19 +79,22 @@ def judge_transfer(
     figures, errors, tasks = [], [], []
     for hidden in hidden_of(table):
         seen = leave_out_hidden(table, rows, relatives, left_out, hidden.rows, on_fit=on_fit)
+        if hidden.is_level_known:
+            known = _sorts_without(table, hidden)
+            seen = [left for left in seen if table.blocks[left.row].sort in known]
         if not seen:
             continue
         own = [_relative_error(table, left) for left in seen]
-        errors += own
-        tasks += [table.blocks[left.row].task for left in seen]
+        if hidden.is_level_known:
+            errors += own
+            tasks += [table.blocks[left.row].task for left in seen]
         judged = judge_methods(table, seen, {name: METHODS[name] for name in _METHODS})
-        widths = [left.calibration.relative_width for left in seen]
         figures.append(
             {
                 "asked": hidden.asked,
                 "tasks": len(set(judged.tasks)),
                 "methods": judged.means(),
-                "coverage": float(np.mean([e <= w for e, w in zip(own, widths, strict=True)])),
+                "coverage": _coverage(seen, own) if hidden.is_level_known else math.nan,
             }
         )
     width = conformal_half_width(np.array(errors), tasks) if errors else math.nan
@@ -104,6 +116,10 @@ def _hidden_by(table: TraceTable, key: Callable[[Any], tuple[str, object]]) -> I
             yield Hidden(name, tuple(rows))
 
 
+def _sort_of(block: Any) -> tuple[str, object]:
+    return block.sort, block.sort
+
+
 def _backbone_of(block: Any) -> tuple[str, object]:
     return block.backbone.rpartition("/")[2], block.backbone
 
@@ -111,6 +127,18 @@ def _backbone_of(block: Any) -> tuple[str, object]:
 def _size_of(block: Any) -> tuple[str, object]:
     octave = round(math.log2(block.train_rows))
     return f"about {2**octave:,} rows", octave
+
+
+def _sorts_without(table: TraceTable, hidden: Hidden) -> set[str]:
+    """Return the sorts that are recorded elsewhere, too."""
+    gone = set(hidden.rows)
+    return {block.sort for at, block in enumerate(table.blocks) if at not in gone}
+
+
+def _coverage(seen: Sequence[LeftOut], errors: Sequence[float]) -> float:
+    """Return the share of the blocks that the usual interval holds."""
+    widths = [left.calibration.relative_width for left in seen]
+    return float(np.mean([e <= width for e, width in zip(errors, widths, strict=True)]))
 
 
 def _relative_error(table: TraceTable, left: LeftOut) -> float:

@@ -24,6 +24,7 @@ from metaft.prior.rivals import METHODS
 from metaft.prior.table import Block, TraceTable
 from metaft.prior.transfer import count_transfer_fits, judge_transfer
 from metaft.significance import paired_t_test
+from metaft.tasks.task import Sort
 
 CONTROLS = 3
 """Times that the features are shuffled across tasks for the negative control."""
@@ -52,15 +53,20 @@ def validate(
         blocks as the left-out models saw them.
     """
     left_out = leave_each_out(table, rows, relatives, on_fit=on_fit)
-    judged = judge_methods(table, left_out, METHODS)
+    by_sort = _by_sort(table, left_out)
+    judged_of = {sort: judge_methods(table, own, METHODS) for sort, own in by_sort.items()}
+    main = main_sort(table)
+    judged = judged_of.get(main, Judged((), {}))
+    slices = [part for sort, own in by_sort.items() for part in _slice(table, own, judged_of[sort])]
     figures = {
+        "sort": main,
         "tasks": len(set(judged.tasks)),
-        "blocks": len(left_out),
+        "blocks": len(judged.tasks),
         "methods": judged.means(),
         "comparisons": compare_methods(judged),
         "race": compare_race(judged),
         "ranks": rank_methods(judged),
-        "slices": _judge_slices(table, left_out, judged),
+        "slices": _judge_slices(table, slices),
         "transfer": judge_transfer(table, rows, relatives, left_out, on_fit=on_fit),
         "control": _control(table, rows, relatives, on_fit),
         "interval": _check_intervals(table, left_out),
@@ -78,41 +84,60 @@ def count_validation_fits(table: TraceTable, relatives: Mapping[str, frozenset[s
     return whole + count_transfer_fits(table, relatives)
 
 
-def _judge_slices(
-    table: TraceTable, left_out: Sequence[LeftOut], judged: Judged
-) -> list[dict[str, Any]]:
-    """Judge the methods apart within each backbone and size that has enough tasks."""
-    blocks = [table.blocks[left.row] for left in left_out]
-    slices: dict[tuple[str, int], list[int]] = {}
-    for at, block in enumerate(blocks):
-        slices.setdefault(_alike(block), []).append(at)
-    kept = {
-        key: judged.take(at)
-        for key, at in sorted(slices.items())
-        if len({blocks[place].task for place in at}) >= FEWEST_TASKS_OF_A_SLICE
-    }
-    compared = compare_slices(list(kept.values()))
+def _by_sort(table: TraceTable, left_out: Sequence[LeftOut]) -> dict[Sort, list[LeftOut]]:
+    """Part the blocks by sort: recipes may be recorded for one sort that others lack."""
+    parts: dict[Sort, list[LeftOut]] = {}
+    for left in left_out:
+        parts.setdefault(table.blocks[left.row].sort, []).append(left)
+    return parts
+
+
+_Slice = tuple[list[LeftOut], Judged]
+
+
+def _slice(table: TraceTable, left_out: Sequence[LeftOut], judged: Judged) -> list[_Slice]:
+    """Part blocks, and what was judged on them, by backbone, size and sort."""
+    slices: dict[tuple[str, int, Sort], list[int]] = {}
+    for at, left in enumerate(left_out):
+        slices.setdefault(table.blocks[left.row].likes, []).append(at)
+    return [([left_out[at] for at in own], judged.take(own)) for _, own in sorted(slices.items())]
+
+
+def _judge_slices(table: TraceTable, slices: Sequence[_Slice]) -> list[dict[str, Any]]:
+    """Judge the methods within each slice that has enough tasks."""
+    kept = [part for part in slices if len(set(part[1].tasks)) >= FEWEST_TASKS_OF_A_SLICE]
+    compared = compare_slices([judged for _, judged in kept])
     return [
         {
-            **_name_slice([blocks[place] for place in slices[key]]),
-            "tasks": len(set(own.tasks)),
-            "methods": own.means(),
+            **_name_slice([table.blocks[left.row] for left in own]),
+            "tasks": len(set(judged.tasks)),
+            "methods": judged.means(),
             "learned - average": against_average,
+            "coverage": _check_intervals(table, own)["coverage"],
         }
-        for (key, own), against_average in zip(kept.items(), compared, strict=True)
+        for (own, judged), against_average in zip(kept, compared, strict=True)
     ]
 
 
 def _name_slice(blocks: Sequence[Block]) -> dict[str, Any]:
     backbone = blocks[0].backbone
     ((rows, _),) = Counter(block.train_rows for block in blocks).most_common(1)
+    sort = blocks[0].sort
     name = f"{backbone.rpartition('/')[2]}, {rows:,} rows"
-    return {"slice": name, "backbone": backbone, "train_rows": rows}
+    if sort != "classes":
+        name += f", {sort}"
+    return {"slice": name, "backbone": backbone, "train_rows": rows, "sort": sort}
 
 
-def _alike(block: Block | Described) -> tuple[str, int]:
-    """Return what blocks of one backbone and about the same size share."""
-    return block.backbone, round(math.log2(block.train_rows))
+def main_sort(table: TraceTable) -> Sort:
+    """Return the sort that the figures over all blocks are of.
+
+    It is that of most tasks. The goals are in points, and where rows are answered with tags
+    the plain recipe lies so far behind that a few such tasks would meet every goal.
+    """
+    sorts = dict.fromkeys((block.task, block.sort) for block in table.blocks)
+    ((sort, _),) = Counter(sort for _, sort in sorts).most_common(1)
+    return sort
 
 
 def _control(
@@ -131,6 +156,7 @@ def _control(
     for seed in range(CONTROLS):
         shuffled = shuffle_features(rows, seed)
         left_out = leave_each_out(table, shuffled, relatives, on_fit=on_fit)
+        left_out = _by_sort(table, left_out).get(main_sort(table), [])
         judged = judge_methods(table, left_out, methods)
         for name, found in gains.items():
             if {name, "pooled"} <= judged.figures.keys():
@@ -146,12 +172,12 @@ def _control(
 
 
 def shuffle_features(rows: Sequence[Described], seed: int) -> list[Described]:
-    """Give every block the features of another task's block of the same backbone and size."""
+    """Give every block the features of another task's block that is like it otherwise."""
     rng = np.random.default_rng(seed)
     shuffled = list(rows)
-    alike: dict[tuple[str, int], list[int]] = {}
+    alike: dict[tuple[str, int, Sort], list[int]] = {}
     for at, row in enumerate(rows):
-        alike.setdefault(_alike(row), []).append(at)
+        alike.setdefault(row.block.likes, []).append(at)
     for group in alike.values():
         for at, other in zip(group, rng.permutation(group).tolist(), strict=True):
             shuffled[at] = dataclasses.replace(rows[at], values=rows[other].values)

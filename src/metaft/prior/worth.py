@@ -65,7 +65,9 @@ def methods_table(validation: Mapping[str, Any]) -> Table:
         for name, figures in validation["methods"].items()
     )
     columns = ("method", "points", "regret", "normalised", "rank", "runs", "time", "failed")
-    return Table("methods", f"{validation['tasks']} tasks, each left out", columns, rows)
+    sort = validation.get("sort", "classes")
+    of_what = "" if sort == "classes" else f" of {sort}"
+    return Table("methods", f"{validation['tasks']} tasks{of_what}, each left out", columns, rows)
 
 
 def worth_notes(validation: Mapping[str, Any]) -> list[str]:
@@ -164,14 +166,15 @@ def _slices_table(validation: Mapping[str, Any]) -> Table:
         shown = ("plain", against.get("rival", ""), "learned")
         regrets = (methods.get(name, {}).get("regret") for name in shown)
         tests = _tested_briefly(against["points"]) if against else (_UNKNOWN,) * 4
-        rows.append((_short(part["slice"]), str(part["tasks"]), *map(_number, regrets), *tests))
-    columns = ("backbone, rows", "tasks", "plain", "average", "learned")
+        names = (_short(part["slice"]), str(part["tasks"]))
+        rows.append((*names, *map(_number, regrets), *tests, _share(part.get("coverage"))))
+    columns = ("backbone, rows", "tasks", "plain", "average", "learned", "gain (95 %)")
     title = "Regret by backbone and size; points learned gains on the better average (larger p)"
-    return Table("slices", title, (*columns, "gain (95 %)", "p", "d_z", "w/t/l"), tuple(rows))
+    return Table("slices", title, (*columns, "p", "d_z", "w/t/l", "coverage"), tuple(rows))
 
 
 def _transfer_table(transfer: Mapping[str, Any]) -> Table:
-    """Lay out the regret where the asked backbone or size is hidden, and how sure is sure."""
+    """Lay out the regret where the asked backbone, size or sort is hidden, and how sure is sure."""
     methods = ("plain", "best-average-of-all", "learned", "random-8")
     rows = [
         (
@@ -183,7 +186,7 @@ def _transfer_table(transfer: Mapping[str, Any]) -> Table:
         for part in transfer["hidden"]
     ]
     columns = ("asked for", "tasks", "plain", "average of all", "learned", "random-8", "coverage")
-    title = "Regret where no such size or backbone was recorded; coverage of the usual interval"
+    title = "Regret where no such was recorded; coverage of the usual interval"
     return Table("transfer", title, columns, tuple(rows))
 
 
@@ -219,7 +222,7 @@ def _slice_goals_table(goals: Sequence[Goal]) -> Table:
 
 
 def _short(scope: str) -> str:
-    return scope.removesuffix(" rows")
+    return scope.replace(" rows", "")
 
 
 def _measured(goal: Goal) -> str:

@@ -20,6 +20,17 @@ Kind = Literal[
     "qa",
 ]
 Modality = Literal["text", "image"]
+Sort = Literal["classes", "numbers", "tags", "spans"]
+"""What rows are answered with; kinds of one sort share a loss and a scale of scores."""
+
+_SORT_OF: dict[Kind, Sort] = {
+    "classification": "classes",
+    "pair_classification": "classes",
+    "image_classification": "classes",
+    "regression": "numbers",
+    "ner": "tags",
+    "qa": "spans",
+}
 Metric = Literal["accuracy", "macro_f1", "pearson", "spearman", "entity_f1", "exact_match"]
 _Cell = TypeVar("_Cell")
 
@@ -161,3 +172,8 @@ class Task:
     def replaced(self, **splits: Split) -> Task:
         """Return a copy with some splits replaced."""
         return dataclasses.replace(self, **splits)  # type: ignore[arg-type]
+
+
+def sort_of(kind: Kind) -> Sort:
+    """Return what the rows of tasks of a kind are answered with."""
+    return _SORT_OF[kind]
