@@ -5,7 +5,8 @@
 One run per task and method; its score is that of the test rows (at most 1,000) after the epoch that
 the validation rows chose. Beside it stand always answering the most frequent class, and the linear
 model on TF-IDF or pixels that the task's card names; that one saw all training rows of the mirror.
-Runs are kept in the store, so the same command goes on.
+A star says that the prior had learned from the task or from a relative of it. Runs are kept in
+the store, so the same command goes on.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from metaft.comparing.methods import parse_methods
 from metaft.comparing.protocol import ComparisonPlan, PlannedTask, plan_comparison
 from metaft.comparing.running import run_comparison, traces_of
 from metaft.comparing.scoring import seconds_of
+from metaft.comparing.tables import SEEN_MARK
 from metaft.tasks.card import load_cards
 from metaft.traces.store import TraceStore
 from metaft.traces.trace import Trace
@@ -49,6 +51,7 @@ class Line:
     Attributes:
         task, kind, metric: Of the task.
         method: `plain` or `learned`.
+        is_seen: Whether the prior had learned from this task or a relative of it.
         test: Score on the test rows; NaN where the run is not there or failed.
         guess: Score of the most frequent class.
         baseline: Score of a linear model on TF-IDF or pixels, with all training rows; NaN where
@@ -62,6 +65,7 @@ class Line:
     kind: str
     metric: str
     method: str
+    is_seen: bool
     test: float
     guess: float
     baseline: float
@@ -89,6 +93,7 @@ def _line(task: PlannedTask, method: str, trace: Trace | None) -> Line:
         kind=task.kind,
         metric=task.metric,
         method=method,
+        is_seen=task.choices[method].is_seen,
         test=trace.test[task.metric] if is_there and trace else math.nan,
         guess=task.guess_score,
         baseline=baseline,
@@ -107,7 +112,8 @@ def _render(lines: Sequence[Mapping[str, Any]]) -> str:
     for line in lines:
         scores = (_points(line[name]) for name in ("test", "guess", "baseline"))
         costs = (f"{line[name]:,.0f}" for name in ("seconds", "peak_memory_mib"))
-        names = (line["task"], line["metric"], line["method"])
+        method = line["method"] + SEEN_MARK * line["is_seen"]
+        names = (line["task"], line["metric"], method)
         rows.append((*names, *scores, *costs, line["recipe"]))
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 

@@ -21,7 +21,7 @@ def _task(name: str) -> PlannedTask:
         backbone="tiny/bert",
         guess_score=0.4,
         rows=RowCounts(48, 24, 24),
-        choices={"plain": Choice(PLAIN), "learned": Choice(HALF_FROZEN)},
+        choices={"plain": Choice(PLAIN), "learned": Choice(HALF_FROZEN, is_seen=name == "trec")},
         trace_ids={(method, 0): f"{name} {method}" for method in ("plain", "learned")},
         key_of=lambda recipe, seed: "",
     )
@@ -44,9 +44,13 @@ def test_a_line_per_task_and_method() -> None:
 
 
 def test_the_table_is_markdown() -> None:
-    plan = ComparisonPlan(("plain",), 1, 48, (_task("trec"),), {})
-    (line,) = benchmark_kinds.lines_of(plan, {})
-    row = {name: getattr(line, name) for name in benchmark_kinds.Line.__slots__}
-    header, rule, only = benchmark_kinds._render([row]).splitlines()
-    assert header.count("|") == rule.count("|") == only.count("|")
-    assert "| 0.400 |" in only
+    plan = ComparisonPlan(("plain", "learned"), 1, 48, (_task("trec"),), {})
+    lines = benchmark_kinds.lines_of(plan, {})
+    rows = [
+        {name: getattr(line, name) for name in benchmark_kinds.Line.__slots__} for line in lines
+    ]
+    header, rule, plain, learned = benchmark_kinds._render(rows).splitlines()
+    assert header.count("|") == rule.count("|") == plain.count("|") == learned.count("|")
+    assert "| 0.400 |" in plain
+    assert "| plain |" in plain
+    assert "| learned* |" in learned
