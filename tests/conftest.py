@@ -123,6 +123,19 @@ def tiny_text_backbone() -> TextBackboneFactory:
 
 
 @pytest.fixture(scope="session")
+def backbone_folder(
+    tmp_path_factory: pytest.TempPathFactory, tiny_text_backbone: TextBackboneFactory
+) -> str:
+    """Return a folder with a tiny backbone, as `load_backbone` and `--backbone` take it."""
+    from torch import nn
+
+    folder = tmp_path_factory.mktemp("backbone")
+    backbone = tiny_text_backbone()
+    backbone.save(folder, nn.Linear(backbone.width, 2), ("no", "yes"))
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
 def tiny_image_backbone() -> ImageBackboneFactory:
     """Return a factory of small random residual networks; each call gives a fresh one."""
     from metaft.backbones.image import ImageBackbone

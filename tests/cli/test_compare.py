@@ -2,30 +2,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from click.testing import CliRunner, Result
-from torch import nn
 
 from metaft import cli
 from metaft.comparing.methods import KNOWN_METHODS
 
-if TYPE_CHECKING:
-    from tests.conftest import TextBackboneFactory
-
 TASKS = "uci_sentences_yelp,convention_2012_party"
-
-
-@pytest.fixture(scope="module")
-def backbone_folder(
-    tmp_path_factory: pytest.TempPathFactory, tiny_text_backbone: TextBackboneFactory
-) -> str:
-    """Return a folder with a tiny backbone, as `--backbone` takes it."""
-    folder = tmp_path_factory.mktemp("backbone")
-    backbone = tiny_text_backbone()
-    backbone.save(folder, nn.Linear(backbone.width, 2), ("no", "yes"))
-    return str(folder)
 
 
 def _compare(*options: object) -> Result:

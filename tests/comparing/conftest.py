@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import pytest
-from torch import nn
 
 from metaft.comparing.choice import Choice
 from metaft.comparing.protocol import ComparisonPlan, PlannedTask
@@ -16,9 +15,6 @@ from metaft.prior.suggestion import Prediction
 from metaft.recipes import PLAIN, STEADY
 from metaft.traces.environment import Environment
 from metaft.traces.trace import TRACE_SCHEMA, Trace
-
-if TYPE_CHECKING:
-    from tests.conftest import TextBackboneFactory
 
 GUESS = 0.5
 ROWS = RowCounts(train=64, validation=40, test=60)
@@ -40,17 +36,6 @@ class Comparison(Protocol):
         predicted: Mapping[str, Prediction] | None = None,
         missing: Sequence[tuple[str, str, int]] = (),
     ) -> tuple[ComparisonPlan, dict[str, Trace]]: ...
-
-
-@pytest.fixture(scope="session")
-def backbone_folder(
-    tmp_path_factory: pytest.TempPathFactory, tiny_text_backbone: TextBackboneFactory
-) -> str:
-    """Return a folder with a tiny backbone, as `load_backbone` takes it."""
-    folder = tmp_path_factory.mktemp("backbone")
-    backbone = tiny_text_backbone()
-    backbone.save(folder, nn.Linear(backbone.width, 2), ("no", "yes"))
-    return str(folder)
 
 
 @pytest.fixture(scope="session")

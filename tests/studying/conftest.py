@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import yaml
-from torch import nn
 
 from metaft.comparing.results import SeedResult
 from metaft.comparing.scoring import RowCounts
@@ -23,7 +22,7 @@ from metaft.studying.results import StudyRun
 from metaft.studying.starts import Start
 
 if TYPE_CHECKING:
-    from tests.conftest import TaskFactory, TextBackboneFactory
+    from tests.conftest import TaskFactory
 
 GUESS = 0.5
 FAST = {"epochs": 1, "batch_size": 8, "max_length": 16, "precision": "fp32"}
@@ -46,17 +45,6 @@ class MadeUp(Protocol):
         seeds: int = 1,
         **card: Any,
     ) -> tuple[StudyPlan, list[StudyRun]]: ...
-
-
-@pytest.fixture(scope="session")
-def backbone_folder(
-    tmp_path_factory: pytest.TempPathFactory, tiny_text_backbone: TextBackboneFactory
-) -> str:
-    """Return a folder with a tiny backbone, as `load_backbone` takes it."""
-    folder = tmp_path_factory.mktemp("backbone")
-    backbone = tiny_text_backbone()
-    backbone.save(folder, nn.Linear(backbone.width, 2), ("no", "yes"))
-    return str(folder)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from tests.traces.postgresql import Server, running_server
-from torch import nn
 
 from metaft.finetuning.outcome import Costs, EpochRecord
 from metaft.recipes import Recipe
@@ -20,7 +19,7 @@ from metaft.traces.store import TraceStore
 from metaft.traces.trace import TRACE_SCHEMA, Trace
 
 if TYPE_CHECKING:
-    from tests.conftest import TaskFactory, TextBackboneFactory
+    from tests.conftest import TaskFactory
 
 _ENVIRONMENT = Environment(
     python_version="3.11.7",
@@ -115,17 +114,6 @@ def store_url(tmp_path: Path) -> str:
 def store(store_url: str) -> TraceStore:
     """Return an empty store."""
     return TraceStore(store_url)
-
-
-@pytest.fixture(scope="session")
-def backbone_folder(
-    tmp_path_factory: pytest.TempPathFactory, tiny_text_backbone: TextBackboneFactory
-) -> str:
-    """Return a folder with a tiny backbone, as `load_backbone` takes it."""
-    folder = tmp_path_factory.mktemp("backbone")
-    backbone = tiny_text_backbone()
-    backbone.save(folder, nn.Linear(backbone.width, 2), ("river", "engine"))
-    return str(folder)
 
 
 @pytest.fixture(scope="session")
