@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pytest
@@ -19,10 +19,11 @@ from metaft.finetuning.outcome import Costs, EpochRecord
 from metaft.prior.described import Described, describe_blocks
 from metaft.prior.fit import write_prior
 from metaft.prior.leaving_out import LeftOut, leave_each_out
+from metaft.prior.screening import find_pairs
 from metaft.prior.space import without_seed
 from metaft.prior.table import TraceTable, tabulate
 from metaft.prior.validate import shuffle_features
-from metaft.recipes import Recipe, design
+from metaft.recipes import HALF_FROZEN, Recipe, design
 from metaft.traces.environment import Environment
 from metaft.traces.trace import TRACE_SCHEMA, Trace, trace_id_of
 
@@ -289,16 +290,94 @@ def _shifted(trace: Trace, points: float) -> Trace:
     """Make every other recipe better and the rest worse, so that ranks change, too."""
     sign = 1 if trace.recipe.batch_size == 16 else -1
     step = sign * points / 100
+    return _moved(trace, step, step)
+
+
+def _moved(trace: Trace, test: float, validation: float) -> Trace:
+    """Add to every score of a trace."""
     curve = tuple(
         dataclasses.replace(
             record,
-            validation={"accuracy": record.validation["accuracy"] + step},
-            test={"accuracy": record.test["accuracy"] + step},
-            test_halves=tuple(half + step for half in record.test_halves),
+            validation={"accuracy": record.validation["accuracy"] + validation},
+            test={"accuracy": record.test["accuracy"] + test},
+            test_halves=tuple(half + test for half in record.test_halves),
         )
         for record in trace.curve
     )
     return dataclasses.replace(trace, curve=curve)
+
+
+SCREENED: Mapping[str, Any] = {
+    "schedule": "cosine",
+    "freezing": "alternate",
+    "augmentation": "deletion",
+    "label_smoothing": 0.1,
+}
+"""The levels of made-up screening traces; the runs of `augmentation` take twice the time."""
+
+
+class ScreeningFactory(Protocol):
+    """Makes up screening traces."""
+
+    def __call__(
+        self,
+        tasks: int = 20,
+        *,
+        gains: Mapping[str, float] | None = None,
+        validation_gain: float | None = None,
+        exchanged: bool = False,
+        noise_points: float = 0.3,
+        base: Recipe = HALF_FROZEN,
+        rows: int = 512,
+        seed: int = 0,
+    ) -> list[Trace]: ...
+
+
+@pytest.fixture(scope="session")
+def make_screening() -> ScreeningFactory:
+    """Return a factory of the runs of a base recipe and of every level of `SCREENED`.
+
+    `gains` are what the level of a field gains on test and validation rows, in points;
+    `validation_gain` replaces it on the latter. Where `exchanged`, the gain is a loss on half of
+    the tasks, drawn anew for every field, as if base and level had been confused.
+    """
+
+    def build(
+        tasks: int = 20,
+        *,
+        gains: Mapping[str, float] | None = None,
+        validation_gain: float | None = None,
+        exchanged: bool = False,
+        noise_points: float = 0.3,
+        base: Recipe = HALF_FROZEN,
+        rows: int = 512,
+        seed: int = 0,
+    ) -> list[Trace]:
+        rng = np.random.default_rng(seed)
+        found = []
+        for number in range(tasks):
+            nature = _Nature(f"task{number:02d}", 0.5, 0.5, float(rng.uniform(60, 90)))
+            found.append(_trace(nature, base, rows, noise_points, rng))
+            for field, value in SCREENED.items():
+                recipe = dataclasses.replace(base, **{field: value})
+                trace = _trace(nature, recipe, rows, noise_points, rng)
+                gain = float(rng.choice((-1, 1))) if exchanged else 1.0
+                gain *= (gains or {}).get(field, 0.0)
+                other = gain if validation_gain is None else validation_gain
+                found.append(_slowed(_moved(trace, gain / 100, other / 100)))
+        return found
+
+    return build
+
+
+def _slowed(trace: Trace) -> Trace:
+    factor = 2 if trace.recipe.augmentations else 1
+    curve = tuple(
+        dataclasses.replace(record, train_seconds=factor * record.train_seconds)
+        for record in trace.curve
+    )
+    costs = dataclasses.replace(trace.costs, cpu_seconds=factor * trace.costs.cpu_seconds)
+    return dataclasses.replace(trace, curve=curve, costs=costs)
 
 
 @pytest.fixture(scope="session")
@@ -346,3 +425,17 @@ def probed_prior(make_world: WorldFactory, tmp_path_factory: pytest.TempPathFact
 def own_prior(world_prior: Path, tmp_path: Path) -> Path:
     """Return a prior that a test may change."""
     return Path(shutil.copytree(world_prior, tmp_path / "world-v0"))
+
+
+@pytest.fixture(scope="session")
+def screened_prior(
+    make_world: WorldFactory,
+    make_screening: ScreeningFactory,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """Return the folder of a prior whose screening adopts label smoothing; nobody may change it."""
+    world = make_world(5, recipes=6, epochs=3)
+    folder = tmp_path_factory.mktemp("priors") / "screened-v0"
+    pairs = find_pairs(make_screening(12, gains={"label_smoothing": 2.0}), "text")
+    write_prior(world.traces, world.described, folder, relatives=world.relatives, pairs=pairs)
+    return folder

@@ -16,11 +16,12 @@ from metaft.errors import PriorError
 from metaft.finetuning.outcome import Costs
 from metaft.prior import fit as fit_module
 from metaft.prior.ask import suggest_for
+from metaft.prior.check import check_prior
 from metaft.prior.choice import Limits
 from metaft.prior.fit import fit_prior, write_prior
 from metaft.prior.prior import Prior
 from metaft.prior.suggest import suggest
-from metaft.recipes import design
+from metaft.recipes import HALF_FROZEN, design
 from metaft.tasks.load import load_task
 from metaft.traces.bench import Bench
 from metaft.traces.trace import PlannedRun, Trace
@@ -231,3 +232,53 @@ def test_what_the_models_do_not_know_is_left_out(
     prior = fit_prior([*traces, *varied], tmp_path / "prior")
     assert len(prior.read_traces()) == len(traces)
     assert f"2 of {len(traces) + 2} traces are left out" in caplog.text
+
+
+@pytest.fixture(scope="module")
+def screening(files: list[str], backbone: str) -> list[Trace]:
+    """Return the base of `metaft study screening`, and one level, on every file."""
+    network = load_backbone(backbone)
+    base = HALF_FROZEN.extended(3)
+    found = []
+    for path in files[:3]:
+        task = load_task(path)
+        bench = Bench(task, task.fingerprint, network)
+        for recipe in (base, dataclasses.replace(base, schedule="linear")):
+            run = PlannedRun(path, backbone, recipe, len(task.train), 0)
+            found.append(bench.record(run, time.perf_counter()))
+    return found
+
+
+def test_screening_is_stored_beside_what_the_models_learn_from(
+    traces: list[Trace], screening: list[Trace], files: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "screened"
+    prior = fit_prior([*traces, *screening[1::2]], out, screening=[*traces, *screening])
+    assert prior.manifest["traces"] == len(traces), "the varied runs teach the models nothing"
+    stored = prior.manifest["screening"]
+    assert (stored["traces"], stored["adopted"]) == (6, None)
+    assert [level["field"] for level in stored["levels"]] == ["schedule"]
+    assert sorted(stored["tasks"]) == sorted(files[:3])
+    assert {trace.trace_id for trace in prior.read_screening()} == {t.trace_id for t in screening}
+
+    again = fit_prior(traces, out)  # kept, as an initialisation is
+    assert again.manifest["screening"] == stored
+    assert check_prior(again).discrepancies == ()
+    (out / "screening.parquet").unlink()
+    assert "screening" not in fit_prior(traces, out).manifest.values
+
+
+def test_screening_traces_that_tell_nothing_are_refused(
+    traces: list[Trace], tmp_path: Path
+) -> None:
+    with pytest.raises(PriorError, match="no run beside its base"):
+        fit_prior(traces, tmp_path / "out", screening=traces)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_target_must_not_be_screened(
+    traces: list[Trace], screening: list[Trace], files: list[str], tmp_path: Path
+) -> None:
+    fewer = [trace for trace in traces if trace.task != files[0]]
+    with pytest.raises(PriorError, match="both a target and a training task"):
+        fit_prior(fewer, tmp_path / "out", screening=screening, targets=[files[0]])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,36 @@ def test_files_that_are_missing_or_changed(own_prior: Path) -> None:
 def test_without_an_initialisation(own_prior: Path, tiny_text_backbone) -> None:
     with pytest.raises(PriorError, match="holds no meta-learned initialisation"):
         Prior.load(own_prior).apply_initialisation(tiny_text_backbone())
+
+
+def test_a_prior_without_screening_has_none(world_prior: Path) -> None:
+    prior = Prior.load(world_prior)
+    assert prior.manifest.screening is None
+    assert "screening" not in prior.manifest.values
+    assert prior.read_screening() == []
+
+
+def test_a_screening_is_read(screened_prior: Path) -> None:
+    prior = Prior.load(screened_prior)
+    screening = prior.manifest.screening
+    assert screening is not None
+    assert screening.adopted is not None
+    assert screening.adopted.name == "label_smoothing=0.1"
+    assert len(prior.read_screening()) == screening.traces == 60
+    assert prior.manifest.has_seen("task11", "another"), "it was screened, though not trained on"
+
+
+def test_a_changed_screening_file_is_refused(screened_prior: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(screened_prior, tmp_path / "own"))
+    (own / "screening.parquet").write_bytes(b"changed")
+    with pytest.raises(PriorError, match=r"screening\.parquet is not the file"):
+        Prior.load(own)
+
+
+def test_a_newer_screening_is_refused(screened_prior: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(screened_prior, tmp_path / "own"))
+    values = json.loads((own / "prior.json").read_text())
+    values["screening"]["schema"] += 1
+    (own / "prior.json").write_text(json.dumps(values))
+    with pytest.raises(PriorError, match="its schema is 2, this version of metaft reads 1"):
+        _ = Prior.load(own).manifest.screening

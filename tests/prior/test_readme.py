@@ -40,3 +40,16 @@ def test_every_method_is_explained(own_prior: Path) -> None:
         search = re.sub(r"-\d+$", "-N", method)
         assert f"\n- {method}: " in text or f"\n- {search}: " in text, method
     assert text.count("\n- random-N: ") == 1
+
+
+def test_a_screening_is_told(screened_prior: Path, own_prior: Path) -> None:
+    manifest = Manifest.read(screened_prior)
+    text = render_readme(manifest)
+    best = manifest["screening"]["levels"][0]
+    assert "Suggestions take label_smoothing=0.1 over." in text
+    assert f"| label_smoothing | 0.1 | 12 | {best['points']:.2f} |" in text
+    assert "learning_rate=0.0003, frozen_fraction=0.5" in text
+    assert "60 traces on 12 tasks at 512 rows on tiny/bert" in text
+    manifest["screening"]["adopted"] = None
+    assert "No level is shown to help" in render_readme(manifest)
+    assert "screened" not in render_readme(Manifest.read(own_prior))

@@ -11,6 +11,7 @@ import pytest
 from metaft.errors import PriorError
 from metaft.prior.choice import Limits
 from metaft.prior.described import Described
+from metaft.prior.manifest import Manifest
 from metaft.prior.prior import Prior
 from metaft.prior.suggest import suggest
 from metaft.recipes import FIELDS, Recipe
@@ -38,6 +39,7 @@ def test_the_contract(prior: Prior, target) -> None:
         "seen_in_training",
         "fallback",
         "start",
+        "screening",
         "probe",
         "alternatives",
     ]
@@ -196,3 +198,23 @@ def test_texts_are_cut_where_the_time_is_too_short_for_them(prior: Prior, target
     answer = suggest(prior, row, limits=Limits(seconds=seconds * 1.01))
     assert answer.recipe.max_length < 256
     assert answer.predicted.train_seconds <= seconds * 1.01
+
+
+def test_a_prior_without_screening_says_nothing_of_it(prior: Prior, target) -> None:
+    assert suggest(prior, target).to_mapping()["screening"] is None
+
+
+def test_what_screening_adopted_is_suggested(screened_prior: Path) -> None:
+    screened = Prior.load(screened_prior)
+    row = dataclasses.replace(screened.fitted.described[0], task="new", fingerprint="7" * 16)
+    answer = suggest(screened, row, top=3)
+    others = [other.recipe for other in answer.alternatives]
+    assert {one.label_smoothing for one in (answer.recipe, *others)} == {0.1}
+    mapping = answer.to_mapping()
+    assert mapping["screening"]["applied"] == {"field": "label_smoothing", "value": 0.1}
+    json.dumps(mapping, allow_nan=False)
+
+    values = {**screened.manifest.values, "screening": None}
+    without = suggest(dataclasses.replace(screened, manifest=Manifest(values)), row)
+    assert answer.predicted == without.predicted, "the gain is not added"
+    assert dataclasses.replace(answer.recipe, label_smoothing=0.0) == without.recipe

@@ -10,10 +10,13 @@ import yaml
 
 from metaft.errors import StudyError
 from metaft.files import shipped_folder
+from metaft.prior.screening import SCREENED_FIELDS
+from metaft.recipes import FIELDS, HALF_FROZEN, Recipe, design
 from metaft.studying.card import SIZES, find_card, read_card, shipped_studies, studies_folder
 from metaft.studying.combining import combine
 from metaft.studying.plan import tasks_of
-from metaft.tasks.select import card_named
+from metaft.tasks.card import sharing_texts_with
+from metaft.tasks.select import card_named, forbidden_in_shipped_priors
 
 STUDIES = (
     "adaptive-rates",
@@ -21,6 +24,7 @@ STUDIES = (
     "freezing-schedules-augmentation",
     "low-resource-transfer",
     "meta-learning",
+    "screening",
 )
 CARD: dict[str, Any] = {
     "title": "A title",
@@ -72,6 +76,40 @@ def test_every_variant_of_every_card_expands(name: str, size: Any) -> None:
             assert all("sets it for" in why for why in grid.problems.values())
         else:
             assert variant.base_recipe(modality)
+
+
+def test_screening_changes_one_field_of_a_recorded_recipe() -> None:
+    """What a prior makes of its runs is told by metaft.prior.screening."""
+    base = {
+        "text": HALF_FROZEN.extended(6),
+        "image": Recipe(
+            learning_rate=7e-5,
+            frozen_fraction=0.5,
+            epochs=6,
+            batch_size=8,
+            warmup_fraction=0.05,
+            head_init="linear_probe",
+        ),
+    }
+    variant = find_card("screening").full
+    for modality, recipe in base.items():
+        assert recipe in design(16, 6), "so the runs of the base are recorded already"
+        recipes = list(combine(variant, modality).recipes.values())
+        assert recipes[0] == recipe
+        assert len(recipes) == 10
+        for other in recipes[1:]:
+            changed = [name for name in FIELDS if getattr(other, name) != getattr(recipe, name)]
+            assert len(changed) == 1
+            assert changed[0] in SCREENED_FIELDS
+
+
+def test_screening_has_enough_tasks_that_a_shipped_prior_may_learn_from() -> None:
+    tasks = tasks_of(find_card("screening").full)
+    modalities = [card_named(task).modality for task in tasks]
+    assert modalities.count("text") >= 20
+    assert modalities.count("image") >= 8
+    assert not [task for task in tasks if forbidden_in_shipped_priors(task)]
+    assert not [task for task in tasks if sharing_texts_with(task) & set(tasks)]
 
 
 @pytest.mark.parametrize("name", ["augmentation", "freezing-schedules-augmentation"])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from metaft.prior.screening import find_pairs, screen
 from metaft.studying.forecast import forecast
 from metaft.studying.plan import plan_study
 from metaft.studying.results import gather_factor, gather_runs
@@ -76,6 +77,19 @@ def test_a_time_limit_leaves_runs_for_the_next_call(card_of, store) -> None:
     assert searched[0].result.score == best.test["accuracy"]
     assert searched[0].result.seconds > best.costs.wall_seconds / 2
     assert searched[0].validation == (best.validation["accuracy"],)
+
+
+def test_one_factor_at_a_time_gives_what_a_prior_screens(card_of, store) -> None:
+    factors = {
+        "schedule": {"constant": {}, "cosine": {"schedule": "cosine"}},
+        "label smoothing": {"0": {}, "0.1": {"label_smoothing": 0.1}},
+    }
+    card = card_of(factors=factors, one_at_a_time=True)
+    run_study(plan_study(card, "small", store), store)
+    found = screen(find_pairs(store.traces(), "text"))
+    assert {level.name for level in found.levels} == {"schedule=cosine", "label_smoothing=0.1"}
+    assert {level.tasks for level in found.levels} == {2}
+    assert found.traces == 6
 
 
 def test_methods_that_choose_the_same_run_share_it(card_of, store) -> None:

@@ -239,6 +239,8 @@ def _ask_prior(
     )
     if suggestion.fallback:
         print_notice(f"fallback: {suggestion.fallback}")
+    if suggestion.screening and suggestion.screening.applied:
+        print_notice(f"screened: {suggestion.screening.said}")
     answer = suggestion.to_mapping()
     ranked = [answer, *answer["alternatives"]]
     return [

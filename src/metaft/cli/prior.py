@@ -82,6 +82,14 @@ def show_prior(prior: str, output_format: str) -> None:
     is_flag=True,
     help="Take a few trial steps on every task, too, so that the prior can be asked with --probe.",
 )
+@click.option(
+    "--screening",
+    "screening_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Traces of metaft study screening, likewise exported: what they show to help, suggestions "
+    "take over. Default: those that the folder holds.",
+)
 @offline_option
 @format_option
 def fit(
@@ -94,6 +102,7 @@ def fit(
     targets: str,
     version: str,
     probe: bool,
+    screening_file: Path | None,
     offline: bool,
     output_format: str,
 ) -> None:
@@ -104,6 +113,7 @@ def fit(
     """
     from metaft.prior.fit import fit_prior
     from metaft.traces.outside import is_outside
+    from metaft.traces.table import read_traces
 
     traces = _select(_read_traces(store, traces_file), selector, backbones)
     names = [name.strip() for name in targets.split(",") if name.strip()]
@@ -114,6 +124,7 @@ def fit(
             targets=names,
             version=version,
             probe=probe,
+            screening=None if screening_file is None else read_traces(screening_file),
             offline=offline,
             on_step=bars.show,
         )
@@ -236,7 +247,7 @@ def _prior_table(answer: Mapping[str, Any]) -> Any:
     from rich.console import Group
     from rich.table import Table
 
-    from metaft.prior.worth import methods_table
+    from metaft.prior.worth import methods_table, screening_note, screening_table
 
     table = Table("", "", show_header=False, box=None)
     table.add_row("prior", f"{answer['name']} {answer['version']}")
@@ -247,7 +258,12 @@ def _prior_table(answer: Mapping[str, Any]) -> Any:
     table.add_row("tasks", _joined(task["name"] for task in answer["tasks"]))
     table.add_row("features of", _joined(answer["targets"]) or "no other dataset")
     table.add_row("weight of the model", f"{answer['calibration']['weight']:.0%}")
-    return Group(table, "", lay_out(methods_table(answer["validation"]), is_tight=True))
+    shown = [table, "", lay_out(methods_table(answer["validation"]), is_tight=True)]
+    screening = answer.get("screening")
+    if screening:
+        tested = lay_out(screening_table(screening), is_tight=True)
+        shown += ["", tested, "", screening_note(screening)]
+    return Group(*shown)
 
 
 def _check_table(answer: Mapping[str, Any]) -> Any:

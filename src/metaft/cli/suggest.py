@@ -35,6 +35,7 @@ _SHOWN_FIELDS = (
     "weight_decay",
     "head_init",
 )
+_SHOWN_IF_CHANGED = ("freezing", "augmentation", "label_smoothing")
 
 
 @click.command("suggest")
@@ -162,6 +163,8 @@ def _facts(answer: Mapping[str, Any]) -> Table:
     table.add_row("risk", f"{predicted['failure_probability']:.1%} that the run fails")
     table.add_row("nearest tasks", _nearest_in_words(answer))
     table.add_row("start from", _start_in_words(answer["start"]))
+    if answer["screening"] and answer["screening"]["applied"]:
+        table.add_row("screened", escape(answer["screening"]["said"]))
     if answer["probe"]:
         table.add_row("probe", probe_in_words(answer["probe"]))
     if answer["fallback"]:
@@ -174,7 +177,8 @@ def _recipe_in_words(recipe: Mapping[str, Any]) -> str:
 
     plain = PLAIN.to_mapping()
     lines = []
-    for name in _SHOWN_FIELDS:
+    changed = [name for name in _SHOWN_IF_CHANGED if recipe[name] != plain[name]]
+    for name in (*_SHOWN_FIELDS, *changed):
         usual = "" if recipe[name] == plain[name] else f"  [dim](plain: {_short(plain[name])})[/]"
         lines.append(f"[bold]{_short(recipe[name])}[/] {name}{usual}")
     return "\n".join(lines)

@@ -11,9 +11,10 @@ from metaft.prior.described import describe_blocks
 from metaft.prior.fit import find_tunings, is_shipped
 from metaft.prior.fitted import read_described
 from metaft.prior.leaving_out import OnFit, calibrate_all
-from metaft.prior.manifest import finite
+from metaft.prior.manifest import SCREENING, finite
 from metaft.prior.prior import Prior
 from metaft.prior.probing import judge_probe
+from metaft.prior.screening import find_pairs, screen
 from metaft.prior.table import tabulate
 from metaft.prior.validate import validate
 from metaft.tasks.select import forbidden_in_shipped_priors
@@ -70,10 +71,13 @@ def check_prior(prior: Prior, *, on_fit: OnFit | None = None) -> Checked:
         "tunings": find_tunings(table, plain_rows),
         "validation": figures,
     }
+    if manifest.values.get("screening") or SCREENING in manifest["files"]:
+        pairs = find_pairs(prior.read_screening(), manifest["modality"])
+        figured["screening"] = screen(pairs).to_mapping()
     if manifest.is_probed:
         figured["probe"] = judge_probe(table, rows, manifest.relatives, on_fit=on_fit)
     found = finite(figured)
-    stored = {name: manifest[name] for name in found}
+    stored = {name: manifest.values.get(name) for name in found}
     discrepancies = (*_differences(stored, found, ""), *_forbidden(prior))
     return Checked(discrepancies, found["validation"])
 
@@ -82,9 +86,11 @@ def _forbidden(prior: Prior) -> Iterator[Discrepancy]:
     """Yield training tasks that a shipped prior must not have."""
     if not is_shipped(prior.folder):
         return
-    for task in prior.manifest["tasks"]:
-        if forbidden_in_shipped_priors(task["name"]):
-            yield Discrepancy(f"tasks.{task['name']}", "training task", "target, or shares texts")
+    screened = (prior.manifest.values.get("screening") or {"tasks": {}})["tasks"]
+    trained = [task["name"] for task in prior.manifest["tasks"]]
+    for name in dict.fromkeys([*trained, *screened]):
+        if forbidden_in_shipped_priors(name):
+            yield Discrepancy(f"tasks.{name}", "training task", "target, or shares texts")
 
 
 def _differences(stored: Any, found: Any, path: str) -> Iterator[Discrepancy]:

@@ -29,6 +29,7 @@ from metaft.prior.manifest import (
     MANIFEST,
     PRIOR_SCHEMA,
     README,
+    SCREENING,
     TRACES,
     Manifest,
 )
@@ -36,6 +37,7 @@ from metaft.prior.prior import Prior
 from metaft.prior.probing import count_fits_of_check, judge_probe
 from metaft.prior.readme import render_readme
 from metaft.prior.scores import ScoreModel
+from metaft.prior.screening import Pair, find_pairs, modality_of, screen, traces_of
 from metaft.prior.space import Space
 from metaft.prior.table import Block, TraceTable, tabulate
 from metaft.prior.validate import validate
@@ -59,13 +61,14 @@ def fit_prior(
     targets: Sequence[str] = (),
     version: str = "0.1.0",
     probe: bool = False,
+    screening: Sequence[Trace] | None = None,
     offline: bool = False,
     on_step: OnStep | None = None,
 ) -> Prior:
     """Fit a prior to traces, validate it, and write it to a folder.
 
-    An `init.safetensors` that is in the folder already is kept, and so is the checkpoint of
-    an unfinished meta-training.
+    An `init.safetensors` that is in the folder already is kept, and so are the checkpoint of
+    an unfinished meta-training, and screening traces where no others are given.
 
     Args:
         traces: Runs on tasks that `load_task` still finds, or that metaft did not make. Those
@@ -76,18 +79,31 @@ def fit_prior(
             that they can be asked for without their data.
         version: Of the prior.
         probe: Take trial steps on every task, so that the prior can be asked with a probe.
+        screening: Runs that differ from a base recipe in one of the fields that no model
+            varies, see `metaft.prior.screening`; others among them count for nothing. None
+            takes those that the folder holds. The models are not fitted to them.
         offline: Never ask the hub for tasks and backbones.
         on_step: Tells how far it is.
 
     Raises:
         PriorError: If the traces are too few, of both modalities, or of tasks that must not
-            be in a prior; or the folder holds something else.
+            be in a prior; the screening traces tell nothing; or the folder holds something
+            else.
         TaskError, BackboneError: If a task or backbone cannot be loaded.
     """
+    from metaft.traces.table import read_parquet
+
     _check_folder(out)
-    traces = _those_told_apart(traces)
+    if screening is None and (out / SCREENING).is_file():
+        screening = read_parquet(out / SCREENING)
+    pairs = (
+        find_pairs(screening, modality_of(traces[0])) if traces and screening is not None else []
+    )
+    varied = {pair.varied.trace_id for pair in pairs}
+    traces = _those_told_apart([trace for trace in traces if trace.trace_id not in varied])
     table = tabulate(traces)
-    _check_tasks(table.tasks, targets, is_shipped=is_shipped(out))
+    tasks = sorted({*table.tasks, *(pair.base.task for pair in pairs)})
+    _check_tasks(tasks, targets, is_shipped=is_shipped(out))
     outside = _outside_blocks(traces)
     if probe and outside:
         raise PriorError(
@@ -113,6 +129,7 @@ def fit_prior(
         relatives=relatives,
         targets=targets,
         version=version,
+        pairs=pairs,
         on_step=on_step,
     )
 
@@ -125,6 +142,7 @@ def write_prior(
     relatives: dict[str, frozenset[str]],
     targets: Sequence[str] = (),
     version: str = "0.1.0",
+    pairs: Sequence[Pair] = (),
     on_step: OnStep | None = None,
 ) -> Prior:
     """Validate and write a prior whose features are known already; see `fit_prior`.
@@ -136,6 +154,7 @@ def write_prior(
         relatives: Training task -> its relatives.
         targets: Names of those datasets among the described that are no training tasks.
         version: Of the prior.
+        pairs: Screening runs beside their base; none where nothing was screened.
         on_step: Tells how far it is.
     """
     from metaft.traces.table import write_parquet
@@ -146,6 +165,10 @@ def write_prior(
     with written_beside(out) as folder:
         folder.mkdir(parents=True)
         write_parquet(kept, folder / TRACES)
+        screened = {}
+        if pairs:
+            write_parquet(traces_of(pairs), folder / SCREENING)
+            screened["screening"] = screen(pairs).to_mapping()
         frame_from_described(described).to_parquet(folder / FEATURES_FILE, index=False)
         for name in (INITIALISATION, _checkpoint_name()):
             if (out / name).is_file():
@@ -165,6 +188,7 @@ def write_prior(
                 "features": list(feature_names(rows)),
                 "files": _hashes(folder),
                 **figures,
+                **screened,
             }
         )
         manifest.write(folder)
@@ -186,7 +210,7 @@ def _check_folder(out: Path) -> None:
     """Refuse to replace a folder that holds something other than a prior."""
     if not out.exists():
         return
-    own = {MANIFEST, TRACES, FEATURES_FILE, INITIALISATION, _checkpoint_name(), README}
+    own = {MANIFEST, TRACES, FEATURES_FILE, INITIALISATION, SCREENING, README, _checkpoint_name()}
     foreign = [out] if out.is_file() else [path for path in out.iterdir() if path.name not in own]
     if foreign:
         raise PriorError(
@@ -278,7 +302,7 @@ def _facts_of(
     targets: Sequence[str],
 ) -> dict[str, Any]:
     fingerprints = {trace.backbone: trace.backbone_fingerprint for trace in traces}
-    modalities = {_modality_of(trace) for trace in traces}
+    modalities = {modality_of(trace) for trace in traces}
     if len(modalities) > 1:
         raise PriorError(
             "the traces are of texts and of images; a prior knows one of the two",
@@ -337,16 +361,12 @@ def _describe_space(space: Space) -> dict[str, Any]:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    names = (TRACES, FEATURES_FILE, INITIALISATION)
+    names = (TRACES, FEATURES_FILE, INITIALISATION, SCREENING)
     return {name: sha256_of(folder / name) for name in names if (folder / name).is_file()}
 
 
 def _block_of(trace: Trace) -> Block:
     return Block.of(trace)
-
-
-def _modality_of(trace: Trace) -> str:
-    return "image" if trace.kind == "image_classification" else "text"
 
 
 class _Steps:

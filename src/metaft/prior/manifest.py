@@ -14,12 +14,15 @@ from metaft.features.trial import TRIAL_FEATURES
 
 if TYPE_CHECKING:
     from metaft.prior.calibration import Calibration
+    from metaft.prior.screening import Screening
 
 PRIOR_SCHEMA = 2
 """Counts up when a field changes its meaning; a prior of a newer schema is refused."""
 
 MANIFEST, TRACES, FEATURES_FILE = "prior.json", "traces.parquet", "features.parquet"
 INITIALISATION, README = "init.safetensors", "README.md"
+SCREENING = "screening.parquet"
+"""Traces that tell of the fields that no model varies; a prior without them has no such file."""
 
 _FIT_AGAIN = "Fit it again with metaft prior fit, or name another prior"
 _TYPES: dict[str, type] = {
@@ -115,11 +118,23 @@ class Manifest:
         """Whether trial steps were taken on its training tasks."""
         return set(TRIAL_FEATURES) <= set(self["features"])
 
+    @property
+    def screening(self) -> Screening | None:
+        """Return what screening traces said; None where the prior has none.
+
+        Raises:
+            PriorError: If a newer version of metaft wrote it, or it is broken.
+        """
+        from metaft.prior.screening import Screening
+
+        stored = self.values.get("screening")
+        return None if stored is None else Screening.from_mapping(stored)
+
     def has_seen(self, task: str, fingerprint: str) -> bool:
-        """Say whether a task, or one with the same rows, is among the training tasks."""
-        return any(
-            known["name"] == task or known["fingerprint"] == fingerprint for known in self["tasks"]
-        )
+        """Say whether a task, or one with the same rows, was trained on or screened."""
+        known = [(trained["name"], trained["fingerprint"]) for trained in self["tasks"]]
+        known += (self.values.get("screening") or {"tasks": {}})["tasks"].items()
+        return any(name == task or own == fingerprint for name, own in known)
 
     @property
     def calibration(self) -> Calibration:

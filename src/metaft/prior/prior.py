@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from metaft.errors import PriorError
 from metaft.files import sha256_of, shipped_folder
-from metaft.prior.manifest import INITIALISATION, MANIFEST, TRACES, Manifest
+from metaft.prior.manifest import INITIALISATION, MANIFEST, SCREENING, TRACES, Manifest
 
 if TYPE_CHECKING:
     from metaft.backbones.backbone import Backbone
@@ -27,7 +27,8 @@ class Prior:
 
     Attributes:
         folder: Holds `prior.json`, `traces.parquet`, `features.parquet`, `README.md`, and
-            `init.safetensors` where an initialisation was meta-learned.
+            `init.safetensors` where an initialisation was meta-learned, `screening.parquet`
+            where fields were screened.
         manifest: What `prior.json` says.
     """
 
@@ -75,6 +76,13 @@ class Prior:
         from metaft.traces.table import read_parquet
 
         return read_parquet(self.folder / TRACES)
+
+    def read_screening(self) -> list[Trace]:
+        """Read the traces of its screening; none where it has none."""
+        from metaft.traces.table import read_parquet
+
+        path = self.folder / SCREENING
+        return read_parquet(path) if path.is_file() else []
 
     def apply_initialisation(self, backbone: Backbone) -> None:
         """Move a backbone's weights to the meta-learned initialisation, in place.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from metaft.prior.manifest import Manifest
-from metaft.prior.worth import worth_notes, worth_tables
+from metaft.prior.worth import screening_note, screening_table, worth_notes, worth_tables
+from metaft.recipes import PLAIN
 
 _MEANING = {
     "learned": "what `metaft suggest` answers",
@@ -39,6 +40,7 @@ def render_readme(manifest: Manifest) -> str:
         "## What it is worth",
         _worth(manifest),
         *_figures(manifest),
+        *_screening(manifest),
         "## What it was learned from",
         _tasks(manifest),
         "## Files",
@@ -99,6 +101,30 @@ def _figures(manifest: Manifest) -> Iterator[str]:
     notes = worth_notes(validation)
     if notes:
         yield "### Notes\n\n" + "\n".join(f"- {note}" for note in (*notes, _machine(manifest)))
+
+
+def _screening(manifest: Manifest) -> Iterator[str]:
+    """Yield what is known of the fields that no model varies, where they were screened."""
+    screening = manifest.screening
+    if screening is None:
+        return
+    stored = manifest["screening"]
+    sizes = ", ".join(f"{size:,}" for size in screening.train_rows)
+    plain = PLAIN.to_mapping()
+    base = ", ".join(
+        f"{name}={value}"
+        for name, value in screening.base.to_mapping().items()
+        if value != plain[name]
+    )
+    yield "## Fields that were screened"
+    yield (
+        f"{screening.traces:,} traces on {len(screening.tasks)} tasks at {sizes} rows on "
+        f"{', '.join(screening.backbones)} differ from one base recipe ({base}; the rest as in "
+        f"plain) in one field alone. {screening_note(stored)} The rule is that of docs/prior.md; "
+        "the figures above know nothing of it, and a prediction does not count the gain."
+    )
+    table = screening_table(stored)
+    yield f"### {table.title}\n\n{_table(table.columns, table.rows)}"
 
 
 def _explain(methods: Iterable[str]) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from metaft.errors import PriorError
+from metaft.prior.adopting import Adoption, adopt
 from metaft.prior.calibration import Calibration
 from metaft.prior.choice import GOALS, NO_LIMITS, Goal, Limits, rank_cells
 from metaft.prior.described import Described
@@ -17,6 +18,7 @@ from metaft.prior.outlook import OutcomeModels, Outlook
 from metaft.prior.prior import Prior
 from metaft.prior.starting import recommend_start
 from metaft.prior.suggestion import NearTask, Prediction, RankedRecipe, Suggestion
+from metaft.recipes import Recipe
 
 NEAREST_TASKS = 5
 
@@ -68,9 +70,10 @@ def suggest(
         return _predict(outlook, cell, points, half_width, row)
 
     chosen = [models.space.cells[cell] for cell in order[:top]]
+    screened = _screened(prior.manifest, chosen, row, goal, limits)
     ranked = [
-        RankedRecipe(lengthen(recipe, tokens), predict(cell))
-        for recipe, cell in zip(chosen, order[:top], strict=True)
+        RankedRecipe(lengthen(one.recipe if one else recipe, tokens), predict(cell))
+        for recipe, one, cell in zip(chosen, screened, order[:top], strict=True)
     ]
     fallbacks = [
         *notes,
@@ -90,7 +93,18 @@ def suggest(
         fallback="; ".join(fallbacks) or None,
         alternatives=tuple(ranked[1:]),
         start=recommend_start(prior.folder, row.backbone, row.train_rows),
+        screening=screened[0],
     )
+
+
+def _screened(
+    manifest: Manifest, chosen: Sequence[Recipe], row: Described, goal: Goal, limits: Limits
+) -> list[Adoption | None]:
+    """Return what screening makes of each recipe; None for each where nothing was screened."""
+    screening = manifest.screening
+    if screening is None:
+        return [None] * len(chosen)
+    return [adopt(screening, recipe, row, goal=goal, limits=limits) for recipe in chosen]
 
 
 def _look(models: OutcomeModels, row: Described, goal: Goal, limits: Limits) -> tuple[int, Outlook]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from metaft.prior.adopting import Adoption
 from metaft.prior.starting import Start
 from metaft.recipes import Recipe
 
@@ -73,6 +74,9 @@ class Suggestion:
         fallback: What the answer could not use, and what it used instead; None for nothing.
         alternatives: The next best recipes.
         start: Which weights to start from, and why.
+        screening: What the fields that no model varies were set to in `recipe`, and why; None
+            where the prior was fitted without screening traces. The alternatives are treated
+            likewise, each by itself.
         probe_seconds: Wall time of the trial steps that it was asked to take first, 0 where
             they were known already; None where it was asked without.
     """
@@ -88,6 +92,7 @@ class Suggestion:
     fallback: str | None
     alternatives: tuple[RankedRecipe, ...]
     start: Start
+    screening: Adoption | None = None
     probe_seconds: float | None = None
 
     def to_mapping(self) -> dict[str, Any]:
@@ -103,6 +108,7 @@ class Suggestion:
             "seen_in_training": self.seen_in_training,
             "fallback": self.fallback,
             "start": self.start.to_mapping(),
+            "screening": self.screening and self.screening.to_mapping(),
             "probe": probe,
             "alternatives": [other.to_mapping() for other in self.alternatives],
         }

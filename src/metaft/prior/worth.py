@@ -70,6 +70,42 @@ def methods_table(validation: Mapping[str, Any]) -> Table:
     return Table("methods", f"{validation['tasks']} tasks{of_what}, each left out", columns, rows)
 
 
+def screening_table(screening: Mapping[str, Any]) -> Table:
+    """Return what each screened level gained on the base recipe, the best first."""
+    rows = tuple(
+        (
+            level["field"],
+            str(level["value"]),
+            str(level["tasks"]),
+            _number(level["points"]),
+            _number(level["validation_points"]),
+            p_text(level["t_test_p_holm"]),
+            p_text(level["wilcoxon_p_holm"]),
+            "/".join(str(count) for count in level["win_tie_loss"]),
+            _number(level["time_ratio"]),
+            _share(level["failed"]),
+        )
+        for level in screening["levels"]
+    )
+    columns = ("field", "value", "tasks", "gain", "validation", "t", "Wilcoxon", "w/t/l")
+    title = "Points that one other field gains on the base recipe (p after Holm's correction)"
+    return Table("screening", title, (*columns, "time", "failed"), rows)
+
+
+def screening_note(screening: Mapping[str, Any]) -> str:
+    """Say in a sentence what is adopted, and what the control found."""
+    adopted = screening["adopted"]
+    verdict = (
+        f"Suggestions take {adopted['field']}={adopted['value']} over"
+        if adopted
+        else "No level is shown to help, so suggestions keep the plain values"
+    )
+    return (
+        f"{verdict}. With base and level exchanged at random within tasks, "
+        f"{screening['control_adopted']} of {screening['controls']} repeats adopted one."
+    )
+
+
 def worth_notes(validation: Mapping[str, Any]) -> list[str]:
     """Return in sentences what the tables do not say: ranks, control, forecasts."""
     if not validation["methods"]:
@@ -86,8 +122,8 @@ def worth_notes(validation: Mapping[str, Any]) -> list[str]:
 def _ranks_note(ranks: Mapping[str, Any]) -> Iterator[str]:
     if ranks:
         yield (
-            f"That all methods rank alike: Friedman {_p_note(ranks['friedman_p'])}, Iman and "
-            f"Davenport {_p_note(ranks['iman_davenport_p'])}. Mean ranks closer than "
+            f"That all methods rank alike: Friedman {p_note(ranks['friedman_p'])}, Iman and "
+            f"Davenport {p_note(ranks['iman_davenport_p'])}. Mean ranks closer than "
             f"{_number(ranks['critical_difference'])} are not told apart (Nemenyi, .05)."
         )
 
@@ -101,8 +137,8 @@ def _control_note(validation: Mapping[str, Any]) -> str:
     return (
         "Negative control, features shuffled across tasks: the prior gains "
         f"{gains['learned']} points on what is pooled without them "
-        f"({_p_note(control['learned_gain_p'])}), its model "
-        f"alone {gains['surrogate']} ({_p_note(control['surrogate_gain_p'])})."
+        f"({p_note(control['learned_gain_p'])}), its model "
+        f"alone {gains['surrogate']} ({p_note(control['surrogate_gain_p'])})."
     )
 
 
@@ -241,7 +277,8 @@ def p_text(p_value: Any) -> str:
     return "< .001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
 
 
-def _p_note(p_value: Any) -> str:
+def p_note(p_value: Any) -> str:
+    """Return a p-value as sentences show it, such as `p = .012`."""
     text = p_text(p_value)
     return f"p {text}" if text.startswith("<") else f"p = {text}"
 
