@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+import re
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metaft.comparing.advice import Adviser
-from metaft.comparing.choice import Choice, Choose
+from metaft.comparing.choice import Choice, Choose, SearchWay
 from metaft.errors import UserError
 from metaft.finetuning.lead import RACERS
-from metaft.recipes import NAMED, Recipe
+from metaft.recipes import NAMED, PLAIN, Recipe
+from metaft.searching.proposals import Sampler
 
 if TYPE_CHECKING:
     from metaft.prior.choice import Goal
@@ -23,6 +26,8 @@ _PROBED = "learned+probe"
 _RACED = "learned-race"
 _BEST_AVERAGE = "best-average"
 _FILE_PREFIX = "recipe:"
+_SEARCHED: tuple[Sampler, ...] = ("tpe", "random")
+_SEARCH = re.compile(rf"({'|'.join(_SEARCHED)})-([1-9]\d{{0,3}})")
 
 KNOWN_METHODS: tuple[str, ...] = (
     *NAMED,
@@ -30,9 +35,10 @@ KNOWN_METHODS: tuple[str, ...] = (
     _PROBED,
     _RACED,
     _BEST_AVERAGE,
+    *(f"{sampler}-N" for sampler in _SEARCHED),
     f"{_FILE_PREFIX}FILE",
 )
-"""What `--methods` takes."""
+"""What `--methods` takes; N is a number of trials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +104,15 @@ def choose_of(name: str, adviser: Adviser) -> Choose:
         return functools.partial(adviser.suggest, "score", racers=RACERS)
     if name == _BEST_AVERAGE:
         return adviser.best_on_average
+    if found := _SEARCH.fullmatch(name):
+        return _searching(SearchWay(typing.cast("Sampler", found[1]), int(found[2])))
     raise UserError(
         f"{name!r} is no method; the methods are {', '.join(KNOWN_METHODS)}", "Correct --methods"
     )
+
+
+def _searching(way: SearchWay) -> Choose:
+    return lambda task, backbone, train_rows: Choice(PLAIN, search=way)
 
 
 def _always(recipe: Recipe) -> Choose:
