@@ -423,6 +423,23 @@ NAMED: dict[str, Recipe] = {
 }
 
 
+PRODIGY = Recipe(learning_rate=1.0, optimizer="prodigy")
+"""`PLAIN` with a rate that the optimiser finds by itself.
+
+Source: the README of prodigyopt 1.1.2, "We recommend using `lr=1.` (default) for all networks".
+"""
+
+SCHEDULE_FREE = Recipe(learning_rate=1.6e-4, optimizer="schedule_free")
+"""`PLAIN` with averaged iterates in the place of a schedule, at sqrt(10) times its rate.
+
+Source: the README of schedulefree 1.4.1, "For AdamW, learning rates in the range 1x-10x larger
+than with schedule-based approaches seem to work", of which this is the middle on a logarithmic
+scale. The package's default of 0.0025 is for training from scratch.
+"""
+
+OPTIMIZER_RIVALS: dict[str, Recipe] = {"prodigy": PRODIGY, "schedule-free": SCHEDULE_FREE}
+"""Optimisers that promise to need no tuning, each at the rate that its authors advise."""
+
 def design(count: int, epochs: int, seed: int = 0) -> list[Recipe]:
     """Return the shared space-filling design of recipes that every task is recorded with.
 

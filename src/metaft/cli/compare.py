@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     show_default=True,
     metavar="LIST",
     help="Two or more of plain, learned, learned-cost, learned+probe, learned-race, best-average, "
-    "steady, half_frozen, recipe:FILE, and searches of N trials: tpe-N, "
+    "steady, half_frozen, prodigy, schedule-free, recipe:FILE, and searches of N trials: tpe-N, "
     "random-N. The others are compared with plain, or with the first.",
 )
 @click.option(

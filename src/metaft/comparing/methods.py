@@ -13,7 +13,8 @@ from metaft.comparing.advice import Adviser
 from metaft.comparing.choice import Choice, Choose, SearchWay
 from metaft.errors import UserError
 from metaft.finetuning.lead import RACERS
-from metaft.recipes import NAMED, PLAIN, Recipe
+from metaft.finetuning.optimizers import check_optimizer
+from metaft.recipes import NAMED, OPTIMIZER_RIVALS, PLAIN, Recipe
 from metaft.searching.proposals import Sampler
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _SEARCH = re.compile(rf"({'|'.join(_SEARCHED)})-([1-9]\d{{0,3}})")
 
 KNOWN_METHODS: tuple[str, ...] = (
     *NAMED,
+    *OPTIMIZER_RIVALS,
     *_GOALS,
     _PROBED,
     _RACED,
@@ -68,6 +70,7 @@ def parse_methods(text: str, *, prior: str | None = None, offline: bool = False)
         UserError: For an unknown method, or fewer than two of them.
         RecipeError: If the file of `recipe:FILE` holds no recipe.
         PriorError: If the named prior cannot be used.
+        MissingExtraError: If a method's optimiser is not installed.
     """
     names = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
     adviser = Adviser(prior, offline=offline)
@@ -90,9 +93,13 @@ def choose_of(name: str, adviser: Adviser) -> Choose:
     Raises:
         UserError: If there is no such method.
         RecipeError: If the file of `recipe:FILE` holds no recipe.
+        MissingExtraError: If the method's optimiser is not installed.
     """
     if name in NAMED:
         return _always(NAMED[name])
+    if name in OPTIMIZER_RIVALS:
+        check_optimizer(OPTIMIZER_RIVALS[name])
+        return _always(OPTIMIZER_RIVALS[name])
     if name.startswith(_FILE_PREFIX):
         path = Path(name.removeprefix(_FILE_PREFIX))
         return _always(Recipe.load(path / "recipe.yaml" if path.is_dir() else path))
