@@ -9,6 +9,7 @@ from metaft.errors import RecipeError
 from metaft.finetuning.freezing import frozen_parts
 from metaft.finetuning.optimizers import check_optimizer
 from metaft.finetuning.schedules import total_steps_of, warmup_steps_of
+from metaft.finetuning.wordnet import load_wordnet
 from metaft.recipes import IMAGE_AUGMENTATIONS, TEXT_AUGMENTATIONS, Recipe
 from metaft.tasks.task import Task
 
@@ -21,7 +22,7 @@ def check_fit(recipe: Recipe, task: Task, backbone: Backbone) -> None:
 
     Raises:
         RecipeError: Naming the field, and what is allowed here.
-        MissingExtraError: If the recipe's optimiser is not installed.
+        MissingExtraError: If the recipe's optimiser, or WordNet, is not installed.
     """
     check_optimizer(recipe)
     _check_augmentation(recipe, task)
@@ -98,6 +99,8 @@ def _check_augmentation(recipe: Recipe, task: Task) -> None:
             f"{task.modality}s; allowed there are {', '.join(known)}",
             "Choose some of these, or none",
         )
+    if "wordnet" in names:
+        load_wordnet()
     if names and task.kind in _ALIGNED_KINDS:
         raise RecipeError(
             f"augmentation is {recipe.augmentation!r}, but the labels of {task.name!r} "
