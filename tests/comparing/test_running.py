@@ -3,6 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from metaft.comparing.choice import Choice
 from metaft.comparing.methods import Method, parse_methods
 from metaft.comparing.protocol import plan_comparison
@@ -66,6 +68,7 @@ def test_a_race_runs_first_epochs_and_then_its_winner(backbone_folder: str, tmp_
     assert again.tasks[0].trace_ids == plan.tasks[0].trace_ids
 
 
+@pytest.mark.usefixtures("workers_in_process")
 def test_searches_are_made_once_and_their_best_trial_counts(
     backbone_folder: str, tmp_path: Path
 ) -> None:
