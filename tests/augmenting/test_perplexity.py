@@ -40,7 +40,7 @@ def _by_hand(language_model: LanguageModel, texts: list[str]) -> float:
     """Take the tokens one by one, with nothing behind them and nothing padded."""
     losses = []
     for text in texts:
-        ids = language_model._tokenizer(text)["input_ids"][:12]
+        ids = language_model._tokenizer(text, truncation=True, max_length=12)["input_ids"]
         for at in range(1, len(ids)):
             logits = language_model._model(torch.tensor([ids[:at]])).logits[0, -1]
             losses.append(-torch.log_softmax(logits, 0)[ids[at]].item())
