@@ -101,6 +101,7 @@ def measure(task: Task, backbone: Backbone, recipe: Recipe) -> list[Figure]:
 def _methods_of(task: Task) -> dict[str, str]:
     """Return each method, and all together."""
     names = IMAGE_AUGMENTATIONS if task.modality == "image" else TEXT_AUGMENTATIONS
+    names = tuple(name for name in names if name != "wordnet")  # Its corpus may not be there.
     return {**{name: name for name in names}, "together": "+".join(names)}
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
 # Read when the libraries are imported, so they come first.
@@ -172,6 +174,37 @@ def tiny_task() -> TaskFactory:
         )
 
     return build
+
+
+class _PoolOfThisProcess:
+    """Does at once what is submitted."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(function(*arguments))
+        return future
+
+    def is_death(self, error: Exception) -> bool:
+        return False
+
+    def stop(self) -> None:
+        """Nothing runs on."""
+
+
+@pytest.fixture
+def workers_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let recorder and searches do in this process, one worker after the other, what is theirs."""
+    from metaft.searching import working
+    from metaft.traces import recorder
+
+    def open_pool(engine: str, workers: int, address: str | None = None) -> Any:
+        return contextlib.nullcontext(_PoolOfThisProcess(workers))
+
+    for module in (recorder, working):
+        monkeypatch.setattr(module, "open_pool", open_pool)
 
 
 def _vocabulary() -> dict[str, int]:

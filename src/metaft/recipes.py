@@ -24,7 +24,7 @@ Head = Literal["linear", "crf"]
 HeadInit = Literal["random", "linear_probe"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
-TEXT_AUGMENTATIONS = ("synonyms", "insertion", "swap", "deletion")
+TEXT_AUGMENTATIONS = ("synonyms", "wordnet", "insertion", "swap", "deletion")
 IMAGE_AUGMENTATIONS = (
     "crop",
     "flip",
@@ -78,8 +78,9 @@ class Recipe:
         class_weights: What the loss of a row counts by its class: `equal`, or `balanced`, so that
             every class counts alike however many training rows it has.
         augmentation: `none`, or what changes the training rows anew in every epoch: names
-            joined by `+`, of texts `synonyms`, `insertion`, `swap`, `deletion`, of images
-            `crop`, `flip`, `rotation`, `jitter`, `noise`, `erasing`, `mixup`, `cutmix`.
+            joined by `+`, of texts `synonyms`, `wordnet` (needs nltk and its corpus),
+            `insertion`, `swap`, `deletion`, of images `crop`, `flip`, `rotation`, `jitter`,
+            `noise`, `erasing`, `mixup`, `cutmix`.
         augmentation_strength: Share of what each of these could change, in (0, 1]: of the
             words of a text, of the pixels and colours of an image.
         head: `linear`; for tagged words also `crf`, a chain that scores tag after tag and bars
@@ -421,6 +422,23 @@ NAMED: dict[str, Recipe] = {
     "steady": STEADY,
     "half_frozen": HALF_FROZEN,
 }
+
+PRODIGY = Recipe(learning_rate=1.0, optimizer="prodigy")
+"""`PLAIN` with a rate that the optimiser finds by itself.
+
+Source: the README of prodigyopt 1.1.2, "We recommend using `lr=1.` (default) for all networks".
+"""
+
+SCHEDULE_FREE = Recipe(learning_rate=1.6e-4, optimizer="schedule_free")
+"""`PLAIN` with averaged iterates in the place of a schedule, at sqrt(10) times its rate.
+
+Source: the README of schedulefree 1.4.1, "For AdamW, learning rates in the range 1x-10x larger
+than with schedule-based approaches seem to work", of which this is the middle on a logarithmic
+scale. The package's default of 0.0025 is for training from scratch.
+"""
+
+OPTIMIZER_RIVALS: dict[str, Recipe] = {"prodigy": PRODIGY, "schedule-free": SCHEDULE_FREE}
+"""Optimisers that promise to need no tuning, each at the rate that its authors advise."""
 
 
 def design(count: int, epochs: int, seed: int = 0) -> list[Recipe]:

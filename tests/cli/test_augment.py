@@ -43,6 +43,11 @@ def test_a_table_has_a_line_per_method(traced: Traced, tmp_path: Path) -> None:
         (["--out", "sheet.pdf"], "end in .png or .html"),
         (["--out", "sheet.png", "--augmentation", "synonym"], "Write synonyms"),
         (["--out", "sheet.png", "--augmentation", "flip"], "allowed there are synonyms"),
+        (["--out", "sheet.png", "--language-model", "nothing/such"], "cannot be loaded"),
+        (
+            ["--out", "sheet.png", "--dataset", "optdigits", "--language-model", "nothing/such"],
+            "--language-model reads texts",
+        ),
     ],
 )
 def test_wrong_input_is_one_message(traced: Traced, options: list[str], problem: str) -> None:

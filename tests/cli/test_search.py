@@ -60,6 +60,15 @@ def test_the_prior_may_start_it(traced: Traced, tiny_prior: Path, tmp_path: Path
     assert epochs == [128, 128], "the recipes are the prior's own, not those of --set"
 
 
+@pytest.mark.usefixtures("workers_in_process")
+def test_workers_share_the_trials(traced: Traced, tmp_path: Path) -> None:
+    done = _search(traced, tmp_path, "--trials", 3, "--workers", 2, "--format", "json")
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)["trials"]
+    assert [row["was_stored"] for row in rows] == [False] * 3
+    assert len({row["trace_id"] for row in rows}) == 3
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from metaft.comparing.advice import Adviser
-from metaft.comparing.choice import Choice
+from metaft.comparing.choice import Choice, SearchWay
 from metaft.comparing.methods import parse_methods
-from metaft.errors import PriorError, RecipeError, UserError
+from metaft.errors import MissingExtraError, PriorError, RecipeError, UserError
 from metaft.recipes import PLAIN, STEADY, Recipe
 
 if TYPE_CHECKING:
@@ -58,6 +59,39 @@ def test_a_race_is_of_the_best_few_suggestions(
     monkeypatch.setattr(Adviser, "suggest", suggest)
     _chosen("plain,learned-race", tiny_task())
     assert asked == [{"goal": "score", "racers": 3}]
+
+
+def test_a_search_of_n_trials_varies_plain(tiny_task: TaskFactory) -> None:
+    tpe, random = parse_methods("tpe-10,random-4")
+    assert tpe.choose(tiny_task(), "b", 8) == Choice(PLAIN, search=SearchWay("tpe", 10))
+    assert random.choose(tiny_task(), "b", 8).search == SearchWay("random", 4)
+
+
+def test_optimizers_are_plain_but_for_their_rate(tiny_task: TaskFactory) -> None:
+    chosen = _chosen("prodigy,schedule-free", tiny_task())
+    for name, optimizer, rate in [
+        ("prodigy", "prodigy", 1.0),
+        ("schedule-free", "schedule_free", 1.6e-4),
+    ]:
+        settings = {"optimizer": optimizer, "learning_rate": rate}
+        assert chosen[name] == PLAIN.with_settings(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("prodigy", "prodigyopt"), ("schedule-free", "schedulefree")]
+)
+def test_an_optimizer_that_is_not_installed_is_refused_at_once(
+    name: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=f"pip install {package}"):
+        parse_methods(f"plain,{name}")
+
+
+@pytest.mark.parametrize("name", ["tpe", "tpe-0", "tpe-10000", "tpe-x", "grid-4", "tpe-N"])
+def test_what_only_looks_like_a_search_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match=f"'{name}' is no method"):
+        parse_methods(f"plain,{name}")
 
 
 def test_unknown_method_is_refused_with_the_known_ones() -> None:

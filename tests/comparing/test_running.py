@@ -3,6 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from metaft.comparing.choice import Choice
 from metaft.comparing.methods import Method, parse_methods
 from metaft.comparing.protocol import plan_comparison
@@ -63,6 +65,37 @@ def test_a_race_runs_first_epochs_and_then_its_winner(backbone_folder: str, tmp_
     assert result.of("race").seconds == spent
     again, summary = run_comparison(planned, store)
     assert summary.recorded == 0
+    assert again.tasks[0].trace_ids == plan.tasks[0].trace_ids
+
+
+@pytest.mark.usefixtures("workers_in_process")
+def test_searches_are_made_once_and_their_best_trial_counts(
+    backbone_folder: str, tmp_path: Path
+) -> None:
+    store = TraceStore(f"sqlite:///{tmp_path / 'traces.db'}")
+    methods = parse_methods("plain,tpe-2")
+    planned = plan_comparison([TASK], methods, seeds=1, train_rows=16, backbone=backbone_folder)
+    started, summary = run_comparison(planned, store, time_limit_seconds=0.0)
+    assert (summary.recorded, summary.left) == (0, 3)
+    assert ("tpe-2", 0) not in started.tasks[0].trace_ids
+    seen: list[tuple[str, int, int]] = []
+    plan, summary = run_comparison(
+        planned, store, workers=2, on_search=lambda *progress: seen.append(progress)
+    )
+    assert (summary.recorded, summary.skipped, summary.left) == (3, 0, 0)
+    assert seen == [("", 0, 2), (TASK, 1, 2), (TASK, 2, 2)]
+    traces = traces_of(plan, store)
+    (task,) = plan.tasks
+    assert len(traces) == 3
+    tried = [traces[task.trace_ids["tpe-2", 0]], *(traces[k] for k in task.given_up["tpe-2", 0])]
+    assert len(tried) == 2
+    assert len({trace.recipe.learning_rate for trace in tried}) == 2
+    assert {trace.task_fingerprint for trace in traces.values()} == {tried[0].task_fingerprint}
+    best = max(tried, key=lambda trace: trace.validation[trace.metric])
+    assert best.validation == tried[0].validation
+    assert build_report(plan, traces).tasks[0].seeds == (0,)
+    again, summary = run_comparison(planned, store)
+    assert (summary.recorded, summary.skipped) == (0, 3)
     assert again.tasks[0].trace_ids == plan.tasks[0].trace_ids
 
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from metaft.backbones.words import Word
-from metaft.finetuning import text_augmentation
+from metaft.errors import MissingExtraError
+from metaft.finetuning import text_augmentation, wordnet
 from metaft.finetuning.augmentation import build_augmenter
 from metaft.finetuning.loop import fine_tune
 from metaft.finetuning.prefix_cache import PrefixCache
@@ -26,9 +29,22 @@ RECIPE = Recipe(
 TEXTS = ("the old river was near 7 winter kitchen", "some violin not under a very old planet")
 
 
+class Dictionary:
+    """Stands in for WordNet: all nouns of the texts mean the same."""
+
+    NAMES = ("river", "Violin", "planet", "winter", "kitchen", "old_man", "lawyers")
+
+    def synsets(self, word: str) -> list[Dictionary]:
+        return [self]
+
+    def lemma_names(self) -> list[str]:
+        return list(self.NAMES)
+
+
 @pytest.fixture
 def make_augmenter(tiny_text_backbone, monkeypatch: pytest.MonkeyPatch):
     """Return a factory of augmenters that always change a row, and find neighbours for all."""
+    monkeypatch.setattr(wordnet, "load_wordnet", Dictionary)
     monkeypatch.setattr(text_augmentation, "CHANCE", 1.1)
     monkeypatch.setattr(text_augmentation, "LEAST_COSINE", -1.0)
     monkeypatch.setattr(text_augmentation, "MOST_COMMON_SHARE", 1.0)
@@ -73,6 +89,40 @@ def test_synonyms_keep_the_length_and_say_what_they_replaced(make_augmenter) -> 
     differ = [int(a) for a, b in zip(ids, plain, strict=True) if a != b]
     assert len(differ) == 3
     assert set(differ) <= set(augmenter.added.columns["input_ids"][0].tolist())
+
+
+def test_wordnet_puts_synonyms_of_one_token_in_the_place_of_words(make_augmenter) -> None:
+    augmenter = make_augmenter("wordnet", augmentation_strength=1.0)
+    plain = TEXTS[0].split()
+    words = _words(augmenter, 0, 1)
+    assert [word for word, _ in words] == plain
+    replaced = [word for word, change in words if change == "replaced"]
+    assert sorted(replaced) == ["kitchen", "river", "winter"], "others are in no sense"
+    (ids,), (before,) = _ids(augmenter, [0], 1), [augmenter._examples.columns["input_ids"][0]]
+    new = {int(a) for a, b in zip(ids, before, strict=True) if a != b}
+    allowed = {token for near in augmenter.listed.values() for token in near}
+    assert new <= allowed
+    assert allowed <= set(augmenter.added.columns["input_ids"][0].tolist())
+    assert make_augmenter("synonyms").listed == {}
+
+
+@pytest.mark.parametrize("is_installed", [False, True])
+def test_without_wordnet_a_run_is_refused_before_any_work(
+    tiny_text_backbone, tiny_task, is_installed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Missing:
+        def ensure_loaded(self) -> None:
+            raise LookupError("Resource wordnet not found")
+
+    corpora = SimpleNamespace(wordnet=Missing()) if is_installed else None
+    monkeypatch.setitem(sys.modules, "nltk", SimpleNamespace(corpus=corpora))
+    monkeypatch.setitem(sys.modules, "nltk.corpus", corpora)
+    problem = "corpus wordnet of nltk" if is_installed else "package nltk"
+    with pytest.raises(MissingExtraError, match=problem) as caught:
+        fine_tune(
+            tiny_task(), tiny_text_backbone(), dataclasses.replace(RECIPE, augmentation="wordnet")
+        )
+    assert "python -m nltk.downloader wordnet" in str(caught.value)
 
 
 def test_very_common_words_have_no_synonyms(

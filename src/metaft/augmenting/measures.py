@@ -14,12 +14,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from metaft.augmenting.perplexity import LanguageModel
+from metaft.augmenting.spans import spans_of, text_of
 from metaft.augmenting.versions import Varied
 from metaft.backbones.backbone import Examples
+from metaft.finetuning.augmentation import Augmenter
 from metaft.finetuning.batches import evaluation_batches
 from metaft.finetuning.device import Device, resolve_compute
 from metaft.finetuning.head import fit_probe_head
 from metaft.finetuning.prefix_cache import on_device
+from metaft.finetuning.text_augmentation import TextAugmenter
 
 EPOCHS = 3
 """Versions of each row that are measured."""
@@ -41,6 +45,8 @@ class Effect:
         embedding_cosine: Of changed rows with what they were, after the pretrained backbone.
         label_kept: Share of changed rows to which a model, fitted to other rows as they are,
             gives the class that it gave before; NaN for a regression.
+        perplexity: Of changed rows to a language model; of `none`, of the rows as they are. NaN
+            without such a model.
     """
 
     method: str
@@ -51,6 +57,7 @@ class Effect:
     pixel_distance: float
     embedding_cosine: float
     label_kept: float
+    perplexity: float = math.nan
 
     def to_mapping(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -58,7 +65,11 @@ class Effect:
 
 
 def measure_effects(
-    varied: Varied, *, device: Device = "auto", on_method: Callable[[str], None] | None = None
+    varied: Varied,
+    *,
+    language_model: LanguageModel | None = None,
+    device: Device = "auto",
+    on_method: Callable[[str], None] | None = None,
 ) -> list[Effect]:
     """Measure every method, after the rows as they are.
 
@@ -66,10 +77,11 @@ def measure_effects(
 
     Args:
         varied: Rows and methods.
-        device: Where the backbone runs.
+        language_model: Says how likely the texts are; None leaves that out.
+        device: Where the models run.
         on_method: Called after each.
     """
-    bench = _Bench(varied, device)
+    bench = _Bench(varied, device, language_model)
     effects = [bench.baseline()]
     for method in varied.augmenters:
         effects.append(bench.effect(method))
@@ -102,8 +114,11 @@ def distinct(rows: Sequence[Sequence[Hashable]], length: int) -> float:
 class _Bench:
     """The rows as they are, their features, and the model that judges labels."""
 
-    def __init__(self, varied: Varied, device: Device) -> None:
+    def __init__(
+        self, varied: Varied, device: Device, language_model: LanguageModel | None
+    ) -> None:
         self.varied = varied
+        self.language_model = language_model
         self.compute = resolve_compute(device, "auto")
         varied.backbone.to(self.compute.device).eval()
         self.rows = np.arange(len(varied.examples))
@@ -122,6 +137,7 @@ class _Bench:
             pixel_distance=math.nan if repeated else 0.0,
             embedding_cosine=1.0,
             label_kept=math.nan if self.judge is None else 1.0,
+            perplexity=self._perplexity_before(),
         )
 
     def effect(self, method: str) -> Effect:
@@ -141,6 +157,7 @@ class _Bench:
             pixel_distance=self._pixel_distance(versions, changed),
             embedding_cosine=self._cosine(features, changed),
             label_kept=self._label_kept(features, changed),
+            perplexity=self._perplexity_after(method, changed),
         )
 
     def _version(self, method: str, epoch: int) -> tuple[Examples, np.ndarray]:
@@ -190,6 +207,26 @@ class _Bench:
         before = self.judge(self.features).argmax(1)
         same = torch.stack([self.judge(found).argmax(1) == before for found in features])
         return _mean(same[:, half:].numpy()[changed[:, half:]].tolist())
+
+    def _perplexity_before(self) -> float:
+        augmenter = next(iter(self.varied.augmenters.values()))
+        return self._perplexity(augmenter, [(int(row), 1) for row in self.rows], side=0)
+
+    def _perplexity_after(self, method: str, changed: np.ndarray) -> float:
+        versions = [(int(row), int(epoch) + 1) for epoch, row in np.argwhere(changed)]
+        return self._perplexity(self.varied.augmenters[method], versions, side=1)
+
+    def _perplexity(
+        self, augmenter: Augmenter, versions: Sequence[tuple[int, int]], side: int
+    ) -> float:
+        """Return that of some (row, epoch), as they are (side 0) or as they become (1)."""
+        if self.language_model is None or not isinstance(augmenter, TextAugmenter):
+            return math.nan
+        tokenizer = getattr(self.varied.backbone, "tokenizer", None)
+        texts = [
+            text_of(spans_of(augmenter, row, epoch, tokenizer)[side]) for row, epoch in versions
+        ]
+        return self.language_model.perplexity(texts, self.compute.device)
 
     def _cosine(self, features: Sequence[torch.Tensor], changed: np.ndarray) -> float:
         cosines = torch.stack([functional.cosine_similarity(f, self.features) for f in features])

@@ -235,6 +235,7 @@ _HEADINGS = {
     "pixel_distance": "pixel distance",
     "embedding_cosine": "embedding cosine",
     "label_kept": "label kept",
+    "perplexity": "perplexity",
 }
 
 

@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 from metaft.finetuning.text_augmentation import Piece, TextAugmenter
 
+BETWEEN = "  |  "
+"""Stands between the texts of a pair."""
+
 Mark = Literal["kept", "replaced", "inserted", "moved", "gone"]
 
 
@@ -37,6 +40,11 @@ def spans_of(
     left = [Span(_space(p, q), p.word.text, m) for p, q, m in _with_last(before, marks[0])]
     right = [Span(_space(p, q), _text(p, tokenizer), m) for p, q, m in _with_last(after, marks[1])]
     return left, right
+
+
+def text_of(spans: Sequence[Span]) -> str:
+    """Return what spans say as one text; those of a pair follow each other."""
+    return "".join((" " if s.space == BETWEEN else s.space) + s.text for s in spans)
 
 
 def _marks(before: Sequence[Piece], after: Sequence[Piece]) -> tuple[list[Mark], list[Mark]]:
@@ -76,7 +84,7 @@ def _space(piece: Piece, last: Piece | None) -> str:
     if last is None:
         return ""
     if last.word.sequence != piece.word.sequence:
-        return "  |  "
+        return BETWEEN
     is_own = piece.change != "inserted" and last.change != "inserted"
     return piece.word.space if is_own and last.word.end == piece.word.start else " "
 

@@ -85,7 +85,7 @@ def nearest_words(
         Token -> its neighbours, the nearest first; tokens without any are left out.
     """
     table = backbone.model.get_input_embeddings().weight.detach().float().cpu()
-    whole = torch.tensor(_whole_words(backbone.tokenizer, len(table)), dtype=torch.long)
+    whole = torch.tensor(whole_words(backbone.tokenizer, len(table)), dtype=torch.long)
     if not len(whole) or not len(token_ids):
         return {}
     mean = table[whole].mean(0)
@@ -125,7 +125,7 @@ def _words_in(row: Any, texts: tuple[str, ...]) -> Iterator[Word]:
         start = end
 
 
-def _whole_words(tokenizer: Any, size: int) -> list[int]:
+def whole_words(tokenizer: Any, size: int) -> list[int]:
     """Return the tokens that are whole words of letters."""
     known = min(size, len(tokenizer))
     tokens = [token or "" for token in tokenizer.convert_ids_to_tokens(range(known))]

@@ -10,6 +10,7 @@ import click
 
 from metaft.cli.options import backbone_option, dataset_options, format_option
 from metaft.cli.output import print_answer, print_notice, progress_bar
+from metaft.errors import UserError
 
 _USUAL = {"text": "synonyms+insertion+swap+deletion", "image": "crop+flip+rotation+jitter"}
 
@@ -27,7 +28,7 @@ _USUAL = {"text": "synonyms+insertion+swap+deletion", "image": "crop+flip+rotati
 @click.option(
     "--augmentation",
     metavar="NAMES",
-    help="Methods joined by +, as in a recipe; default: all of texts, or "
+    help="Methods joined by +, as in a recipe; default: all of texts but wordnet, or "
     "crop+flip+rotation+jitter.",
 )
 @click.option(
@@ -53,6 +54,12 @@ _USUAL = {"text": "synonyms+insertion+swap+deletion", "image": "crop+flip+rotati
 )
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True,
               help="Of the rows and of what happens to them.")  # fmt: skip
+@click.option(
+    "--language-model",
+    metavar="ID",
+    help="Causal language model that says how likely the texts are: a hub id or a folder. Adds "
+    "the perplexity.",
+)
 @format_option
 def command(
     *,
@@ -68,14 +75,17 @@ def command(
     rows: int,
     shown: int,
     seed: int,
+    language_model: str | None,
     output_format: str,
 ) -> None:
     """Show and measure what augmentation does to rows.
 
     Label kept: a model fitted to half of the rows as they are gives a changed row of the other
-    half the class that it gave before the change.
+    half the class that it gave before the change. Perplexity: of changed rows, cut at 128
+    tokens; of none, of the rows as they are.
     """
     from metaft.augmenting.measures import measure_effects
+    from metaft.augmenting.perplexity import LanguageModel
     from metaft.augmenting.sheet import check_sheet_path, save_sheet
     from metaft.augmenting.versions import Varied
     from metaft.backbones.load import default_backbone, load_backbone
@@ -90,6 +100,12 @@ def command(
     whole = load_task(dataset, columns=columns, offline=offline)
     for notice in whole.notices:
         print_notice(notice)
+    if language_model and whole.modality != "text":
+        raise UserError(
+            f"--language-model reads texts, and {whole.name!r} is a task of {whole.modality}s",
+            "Leave --language-model out",
+        )
+    judge = LanguageModel.load(language_model, offline=offline) if language_model else None
     task = subsample(whole, train_rows=rows, seed=seed)
     recipe = Recipe(
         augmentation=augmentation or _USUAL[task.modality],
@@ -99,11 +115,14 @@ def command(
     network = load_backbone(backbone or default_backbone(task.modality), offline=offline)
     varied = Varied.prepare(task, network, recipe)
     with progress_bar(f"changing {task.name}", len(varied.augmenters)) as advance:
-        effects = measure_effects(varied, on_method=lambda method: advance(note=method))
+        effects = measure_effects(
+            varied, language_model=judge, on_method=lambda method: advance(note=method)
+        )
     save_sheet(out, varied, effects, shown)
     answer = {
         "dataset": dataset,
         "backbone": network.identity,
+        "language_model": language_model,
         "out": str(out),
         "augmentation": recipe.augmentation,
         "strength": strength,

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     show_default=True,
     metavar="LIST",
     help="Two or more of plain, learned, learned-cost, learned+probe, learned-race, best-average, "
-    "steady, half_frozen, recipe:FILE. The others are compared with plain, or with the first.",
+    "steady, half_frozen, prodigy, schedule-free, recipe:FILE, and searches of N trials: tpe-N, "
+    "random-N. The others are compared with plain, or with the first.",
 )
 @click.option(
     "--seeds",
@@ -119,6 +120,7 @@ def command(
             on_planned=bar.begin,
             on_trace=bar.advance,
             on_wait=bar.wait,
+            on_search=bar.search,
         )
     if summary.left:
         print_notice(f"{summary.left} runs are left; the same command goes on with them.")

@@ -66,6 +66,14 @@ _SHOWN_TRIALS = 10
 )
 @prior_option
 @click.option("--rows", type=click.IntRange(min=8), help="Train on so many rows.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    help="Trials made side by side, each in a one-thread process. With tpe and asha the number "
+    "is part of the search: they learn from trials that are over.",
+)
 @settings_option("A field of all recipes that is not varied")
 @store_option
 @time_limit_option
@@ -86,6 +94,7 @@ def command(
     warm_start: int,
     prior: str | None,
     rows: int | None,
+    workers: int,
     settings: dict[str, str],
     store: str | None,
     time_limit_seconds: float | None,
@@ -96,7 +105,7 @@ def command(
     """Try many recipes on one dataset and keep the best.
 
     Runs are kept in the trace store and never made twice: after a Ctrl-C the same command goes
-    on where it was.
+    on where it was. Several may work on one store: each run is claimed first.
     """
     from metaft.backbones.load import default_backbone, load_backbone
     from metaft.recipes import PLAIN
@@ -136,6 +145,10 @@ def command(
             base=base,
             start=start,
             train_rows=rows,
+            workers=workers,
+            dataset=dataset,
+            columns=columns,
+            offline=offline,
             time_limit_seconds=time_limit_seconds,
             cache_limit_bytes=cache_limit_bytes,
             on_trial=lambda trial: advance(note=_note_on(trial, task)),

@@ -7,7 +7,21 @@ from dataclasses import dataclass
 
 from metaft.prior.suggestion import Prediction
 from metaft.recipes import Recipe
+from metaft.searching.proposals import Sampler
 from metaft.tasks.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class SearchWay:
+    """A search whose best trial on the validation rows counts.
+
+    Attributes:
+        sampler: What is tried next.
+        trials: How many recipes are tried.
+    """
+
+    sampler: Sampler
+    trials: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +36,8 @@ class Choice:
         prior: Name and version of the prior that was asked; empty where none was.
         racers: Recipes that train for one epoch each before one of them goes on, the chosen
             one first; empty where there is no race.
+        search: How a recipe is searched for on each seed; the recipe above then holds the fields
+            that are not varied. None where nothing is searched.
     """
 
     recipe: Recipe
@@ -30,6 +46,12 @@ class Choice:
     note: str = ""
     prior: str = ""
     racers: tuple[Recipe, ...] = ()
+    search: SearchWay | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether only runs tell what it comes down to, on each seed anew."""
+        return bool(self.racers) or self.search is not None
 
 
 Choose = Callable[[Task, str, int], Choice]

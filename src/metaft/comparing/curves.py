@@ -27,7 +27,7 @@ class MethodCurve:
         low, high: `(epochs,)` lowest and highest score of a seed.
         chosen_epoch, chosen_seconds: Where validation stopped, mean over the seeds.
         chosen_score: Test score there, mean over the seeds: what counts.
-        budget: Epochs that the recipe allows.
+        budget: Epochs that the recipe allows; the most of any seed's where a search found them.
         predicted: What the method expected of its recipe; None where it expects nothing.
         seeds: Runs that ended well; those that failed are not drawn.
     """
@@ -83,12 +83,13 @@ def _ended_well(
 
 def _curve(task: PlannedTask, method: str, traces: Sequence[Trace]) -> MethodCurve:
     choice = task.choices[method]
+    budgets = [task.recipe_of(method, trace.seed) or choice.recipe for trace in traces]
     return average_curve(
         method,
         traces,
         metric=task.metric,
         rows=task.rows,
-        budget=choice.recipe.epochs,
+        budget=max(recipe.epochs for recipe in budgets),
         predicted=choice.predicted,
     )
 

@@ -1,7 +1,8 @@
 """Protocol: the runs that a comparison consists of.
 
-Every method chooses one recipe per task, or a few that race. For each seed all methods train
-on the same rows and are scored on the same rows, so that differences between them are paired.
+Every method chooses one recipe per task, or a few that race, or it searches. For each seed all
+methods train on the same rows and are scored on the same rows, so that differences between them
+are paired.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from metaft.comparing.methods import Method
 from metaft.comparing.scoring import RowCounts, count_rows, guess_score
 from metaft.errors import PriorError, TaskError, UserError
 from metaft.recipes import Recipe
+from metaft.searching.space import usual_space
+from metaft.searching.walk import Ground, SearchPlan, plan_search
 from metaft.tasks.load import load_task
 from metaft.tasks.task import Kind, Metric, Modality, Task
 from metaft.traces.trace import PlannedRun, trace_id_of
@@ -35,10 +38,12 @@ class PlannedTask:
         rows: Rows of each split that each run uses.
         choices: Method -> its choice.
         trace_ids: (method, seed) -> key of the run's trace; of a method whose recipes race,
-            once the race is over.
+            or that searches, once that is over.
         key_of: (recipe, seed) -> key of the trace of such a run on this task.
-        winners: (method, seed) -> the recipe that won, where there was a race.
-        given_up: (method, seed) -> keys of the first epochs that lost a race.
+        winners: (method, seed) -> the recipe that won, where there was a race or a search.
+        given_up: (method, seed) -> keys of the first epochs that lost a race, or of the trials
+            of a search that were not the best.
+        searches: (method, seed) -> the search, of those that make one.
     """
 
     name: str
@@ -52,11 +57,12 @@ class PlannedTask:
     key_of: Callable[[Recipe, int], str]
     winners: Mapping[RunKey, Recipe] = field(default_factory=dict)
     given_up: Mapping[RunKey, tuple[str, ...]] = field(default_factory=dict)
+    searches: Mapping[RunKey, SearchPlan] = field(default_factory=dict)
 
     def recipe_of(self, method: str, seed: int) -> Recipe | None:
-        """Return what a method runs; None while its recipes are still to race."""
+        """Return what a method runs; None while its race or its search is not over."""
         choice = self.choices[method]
-        return self.winners.get((method, seed)) if choice.racers else choice.recipe
+        return self.winners.get((method, seed)) if choice.is_open else choice.recipe
 
     @property
     def is_seen(self) -> bool:
@@ -181,7 +187,7 @@ class _Planner:
             (name, seed): key_of(choice.recipe, seed)
             for name, choice in choices.items()
             for seed in range(self.seeds)
-            if not choice.racers
+            if not choice.is_open
         }
         return PlannedTask(
             name=task.name,
@@ -193,7 +199,35 @@ class _Planner:
             choices=choices,
             trace_ids=trace_ids,
             key_of=key_of,
+            searches=self._searches(task, facts, rows, choices),
         )
+
+    def _searches(
+        self, task: Task, facts: _BackboneFacts, rows: RowCounts, choices: Mapping[str, Choice]
+    ) -> dict[RunKey, SearchPlan]:
+        """Plan the searches of all seeds, each with its trials one after the other."""
+        ground = Ground(
+            task=task.name,
+            kind=task.kind,
+            metric=task.metric,
+            task_fingerprint=task.fingerprint,
+            backbone=facts.identity,
+            backbone_fingerprint=facts.fingerprint,
+            train_rows=rows.train,
+            dataset=task.name,
+        )
+        return {
+            (name, seed): plan_search(
+                ground,
+                sampler=choice.search.sampler,
+                space=usual_space(task.modality, choice.search.sampler),
+                trials=choice.search.trials,
+                base=choice.recipe.with_settings({"seed": seed}),
+            )
+            for seed in range(self.seeds)
+            for name, choice in choices.items()
+            if choice.search
+        }
 
     def _backbone_for(self, task: Task) -> _BackboneFacts:
         asked = self.backbone or default_backbone(task.modality)

@@ -153,6 +153,7 @@ def _notices(tasks: list[TaskResult], unseen: list[TaskResult], plan: Comparison
         notice_of_size(len(unseen)),
         _notice_of_seen(len(tasks) - len(unseen), len(tasks)),
         _notice_of_seeds(tasks, plan.seeds),
+        _notice_of_searches(plan),
         notice_of_failures(tasks),
     ]
     return [notice for notice in notices if notice]
@@ -186,6 +187,22 @@ def _notice_of_seeds(tasks: list[TaskResult], seeds: int) -> str:
     if seeds == 1:
         return "With one seed nothing is known of the spread between seeds."
     return ""
+
+
+def _notice_of_searches(plan: ComparisonPlan) -> str:
+    ways = {
+        method: choice.search
+        for task in plan.tasks
+        for method, choice in task.choices.items()
+        if choice.search
+    }
+    if not ways:
+        return ""
+    told = ", ".join(f"{method} ({way.trials} trials)" for method, way in ways.items())
+    return (
+        f"{told}: a search on each dataset and seed. Its score is that of the trial that was best "
+        "on the validation rows, its seconds are those of all its trials."
+    )
 
 
 def notice_of_failures(tasks: Sequence[TaskResult]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from metaft.comparing.choice import Choice
 from metaft.comparing.protocol import ComparisonPlan, PlannedTask
-from metaft.comparing.scoring import halves_of, score_of, seconds_of
+from metaft.comparing.scoring import halves_of, score_of, seconds_of, spent_seconds
 from metaft.finetuning.outcome import Status
 from metaft.prior.suggestion import Prediction
 from metaft.recipes import Recipe
@@ -33,9 +33,11 @@ class SeedResult:
         reason: Why, where it is not `ok`.
         score: On the test rows; that of a guess where the run failed.
         score_halves: The same on the two fixed halves of the test rows.
-        seconds: See `metaft.comparing.scoring`, with the first epochs that lost a race; NaN
-            where the run failed.
+        seconds: See `metaft.comparing.scoring`, with the first epochs that lost a race, and with
+            all trials of a search; NaN where the run failed.
         peak_memory_mib: Highest memory, MiB.
+        tried: Runs that stand behind it: 1, or the racers, or the trials of a search.
+        found: The recipe that a search found; None where nothing was searched.
     """
 
     seed: int
@@ -46,6 +48,8 @@ class SeedResult:
     score_halves: tuple[float, float]
     seconds: float
     peak_memory_mib: float
+    tried: int = 1
+    found: Recipe | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,8 @@ class MethodResult:
 
     Attributes:
         method: Its name.
-        recipe: What it chose; where recipes raced, the one that was expected to win.
+        recipe: What it chose; where recipes raced, the one that was expected to win; of a
+            search, what its trials had in common.
         note: Why it fell back on something simpler; empty where it did not.
         predicted: What it expected; None where it expects nothing.
         score: Mean over the seeds.
@@ -210,7 +215,8 @@ def _seed_result(
     task: PlannedTask, method: str, seed: int, traces: Mapping[str, Trace]
 ) -> SeedResult:
     trace = traces[task.trace_ids[method, seed]]
-    lost = [seconds_of(traces[key], task.rows) for key in task.given_up.get((method, seed), ())]
+    given_up = task.given_up.get((method, seed), ())
+    lost = sum(spent_seconds(traces[key], task.rows) for key in given_up)
     return SeedResult(
         seed=trace.seed,
         trace_id=trace.trace_id,
@@ -218,6 +224,8 @@ def _seed_result(
         reason=trace.reason,
         score=score_of(trace, task.guess_score),
         score_halves=halves_of(trace, task.guess_score),
-        seconds=seconds_of(trace, task.rows) + float(np.nansum(lost)),
+        seconds=seconds_of(trace, task.rows) + lost,
         peak_memory_mib=trace.costs.peak_memory_mib,
+        tried=1 + len(given_up),
+        found=task.winners.get((method, seed)) if (method, seed) in task.searches else None,
     )

@@ -77,6 +77,15 @@ def seconds_of(trace: Trace, rows: RowCounts) -> float:
     return cumulative_seconds(trace, rows)[-1] if trace.status == "ok" else math.nan
 
 
+def spent_seconds(trace: Trace, rows: RowCounts) -> float:
+    """Return the wall seconds that a run took which was given up; 0 where nobody knows.
+
+    A run that broke off has cost what it took until then, its test rows included.
+    """
+    seconds = seconds_of(trace, rows) if trace.status == "ok" else trace.costs.wall_seconds
+    return seconds if math.isfinite(seconds) else 0.0
+
+
 def cumulative_seconds(trace: Trace, rows: RowCounts) -> list[float]:
     """Return the wall seconds from the beginning of a run to the end of every epoch.
 

@@ -201,6 +201,10 @@ def _recipes(report: Report) -> Table:
 def _recipe_rows(tasks: Sequence[TaskResult], method: str) -> Iterable[tuple[str, ...]]:
     """Yield a row per task, or one for all where nothing differs between them."""
     results = [task.of(method) for task in tasks]
+    if any(run.found for result in results for run in result.runs):
+        for task, result in zip(tasks, results, strict=True):
+            yield method, _name(task), _found(result), UNKNOWN, UNKNOWN
+        return
     if len({result.recipe for result in results}) == 1 and not any(r.predicted for r in results):
         yield method, _ALL_TASKS, _recipe(results[0].recipe), UNKNOWN, UNKNOWN
         return
@@ -236,6 +240,15 @@ def _recipe(recipe: Recipe) -> str:
         for name, value in changed.items()
     )
     return ", ".join(texts) or "plain"
+
+
+def _found(result: MethodResult) -> str:
+    """Name what a search found on each seed."""
+    return "; ".join(
+        f"seed {run.seed}, best of {run.tried}: {_recipe(run.found)}"
+        for run in result.runs
+        if run.found
+    )
 
 
 def _predicted(result: MethodResult) -> str:

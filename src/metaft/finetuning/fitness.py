@@ -21,7 +21,7 @@ def check_fit(recipe: Recipe, task: Task, backbone: Backbone) -> None:
 
     Raises:
         RecipeError: Naming the field, and what is allowed here.
-        MissingExtraError: If the recipe's optimiser is not installed.
+        MissingExtraError: If the recipe's optimiser, or WordNet, is not installed.
     """
     check_optimizer(recipe)
     _check_augmentation(recipe, task)
@@ -98,6 +98,11 @@ def _check_augmentation(recipe: Recipe, task: Task) -> None:
             f"{task.modality}s; allowed there are {', '.join(known)}",
             "Choose some of these, or none",
         )
+    if "wordnet" in names:
+        # What a pack of images runs on may not have what a text backbone needs.
+        from metaft.finetuning.wordnet import load_wordnet
+
+        load_wordnet()
     if names and task.kind in _ALIGNED_KINDS:
         raise RecipeError(
             f"augmentation is {recipe.augmentation!r}, but the labels of {task.name!r} "

@@ -1,14 +1,15 @@
 """Changing texts word by word: synonyms, insertion, swap, deletion.
 
 Source: Wei & Zou (2019), EDA: Easy Data Augmentation Techniques. Synonyms come from the
-backbone's own embedding table instead of a dictionary of one language.
+backbone's own embedding table; those of a dictionary of English, WordNet, are a method of their
+own.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +19,7 @@ from metaft.backbones.backbone import Examples
 from metaft.backbones.text import TextBackbone
 from metaft.backbones.words import Word, nearest_words, words_of
 from metaft.finetuning.augmentation import CHANCE, Mixing, generator_of
+from metaft.finetuning.wordnet import synonyms_in_wordnet
 from metaft.recipes import Recipe
 from metaft.tasks.task import Split
 
@@ -51,6 +53,7 @@ _NUMBERS = frozenset(
 _SENTENCE_END = re.compile(r"[.!?:\"\n]\s*$")
 _MOSTLY_CAPITALISED = 0.6  # In such texts (headlines) capitals tell no names.
 
+Neighbours = Mapping[int, tuple[int, ...]]
 Change = Literal["kept", "replaced", "inserted"]
 
 
@@ -85,6 +88,7 @@ class TextAugmenter:
     Attributes:
         pieces: The words of every row, before any change.
         neighbours: Token of a word -> tokens that may stand in for it.
+        listed: The same by WordNet; empty where the recipe does not ask it.
     """
 
     def __init__(
@@ -98,14 +102,19 @@ class TextAugmenter:
         self.pieces = [
             [Piece(word, is_open=is_open(word, names)) for word in words] for words in rows
         ]
-        self.neighbours = nearest_words(
-            backbone, self._single_tokens(), count=NEIGHBOURS, least_cosine=LEAST_COSINE
+        tokens = self._single_tokens()
+        self.neighbours: Neighbours = nearest_words(
+            backbone, tokens, count=NEIGHBOURS, least_cosine=LEAST_COSINE
         )
+        self.listed: Neighbours = {}
+        if "wordnet" in recipe.augmentations:
+            self.listed = synonyms_in_wordnet(backbone, tokens, count=NEIGHBOURS)
 
     @property
     def added(self) -> Examples:
         """Return all neighbours, as one row."""
-        tokens = sorted({token for near in self.neighbours.values() for token in near})
+        near = (*self.neighbours.values(), *self.listed.values())
+        tokens = sorted({token for some in near for token in some})
         return Examples({"input_ids": [np.array(tokens, dtype=np.int32)]}, np.array([len(tokens)]))
 
     def vary(self, rows: np.ndarray, epoch: int) -> Examples:
@@ -134,8 +143,24 @@ class TextAugmenter:
         self, pieces: list[Piece], row: int, times: int, rng: np.random.Generator
     ) -> list[Piece]:
         """Put a neighbour in the place of some words."""
-        for at in _some(self._with_neighbours(pieces, row), times, rng):
-            pieces[at] = self._neighbour_of(pieces[at], row, "replaced", rng)
+        return self._replace(self.neighbours, pieces, row, times, rng)
+
+    def _wordnet(
+        self, pieces: list[Piece], row: int, times: int, rng: np.random.Generator
+    ) -> list[Piece]:
+        """Put a synonym of WordNet in the place of some words."""
+        return self._replace(self.listed, pieces, row, times, rng)
+
+    def _replace(
+        self,
+        near: Neighbours,
+        pieces: list[Piece],
+        row: int,
+        times: int,
+        rng: np.random.Generator,
+    ) -> list[Piece]:
+        for at in _some(self._with_neighbours(near, pieces, row), times, rng):
+            pieces[at] = self._neighbour_of(near, pieces[at], row, "replaced", rng)
         return pieces
 
     def _insertion(
@@ -143,9 +168,9 @@ class TextAugmenter:
     ) -> list[Piece]:
         """Put a neighbour of a word somewhere into the same text."""
         room = self._longest - sum(piece.length for piece in pieces)
-        drawn = _some(self._with_neighbours(pieces, row), min(times, room), rng)
+        drawn = _some(self._with_neighbours(self.neighbours, pieces, row), min(times, room), rng)
         for source in [pieces[at] for at in drawn]:
-            new = self._neighbour_of(source, row, "inserted", rng)
+            new = self._neighbour_of(self.neighbours, source, row, "inserted", rng)
             places = [at for at, p in enumerate(pieces) if p.word.sequence == new.word.sequence]
             pieces.insert(int(rng.choice(places)), new)
         return pieces
@@ -169,15 +194,20 @@ class TextAugmenter:
         gone = set(_some(places, min(times, len(places) - 1), rng))
         return [piece for at, piece in enumerate(pieces) if at not in gone]
 
-    def _with_neighbours(self, pieces: Sequence[Piece], row: int) -> list[int]:
+    def _with_neighbours(self, near: Neighbours, pieces: Sequence[Piece], row: int) -> list[int]:
         places = _open_places(pieces)
-        return [at for at in places if self._token_of(pieces[at], row) in self.neighbours]
+        return [at for at in places if self._token_of(pieces[at], row) in near]
 
     def _neighbour_of(
-        self, piece: Piece, row: int, change: Change, rng: np.random.Generator
+        self,
+        near: Neighbours,
+        piece: Piece,
+        row: int,
+        change: Change,
+        rng: np.random.Generator,
     ) -> Piece:
-        near = self.neighbours[self._token_of(piece, row)]
-        return Piece(piece.word, near[int(rng.integers(len(near)))], change, is_open=True)
+        tokens = near[self._token_of(piece, row)]
+        return Piece(piece.word, tokens[int(rng.integers(len(tokens)))], change, is_open=True)
 
     def _token_of(self, piece: Piece, row: int) -> int:
         """Return the token of a word that has one; -1 for longer words and changed ones."""

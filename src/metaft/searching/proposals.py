@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ STARTUP_TRIALS = 4
 """Random trials before TPE's model, those of a warm start among them."""
 
 KEPT_SHARE = 3
-"""Successive halving goes on with one run in three."""
+"""Successive halving goes on with one run in three, after 1, 3, 9, ... epochs."""
 
 WORST_SCORE = 0.0
 """What a run counts that gives no score: it diverged or ran out of memory."""
@@ -81,11 +81,60 @@ class _Asked:
     trial: Any
 
     def goes_on(self, epoch: int, score: float) -> bool:
-        self.trial.report(score, epoch)
-        return not self.trial.should_prune()
+        return True
 
     def learn(self, score: float) -> None:
         self.study.tell(self.trial, WORST_SCORE if math.isnan(score) else score)
+
+
+class _Rungs:
+    """Scores of the trials that are over, at the epochs after which runs are stopped."""
+
+    def __init__(self) -> None:
+        self._scores: dict[int, tuple[float, ...]] = {}
+
+    def standing(self) -> Mapping[int, tuple[float, ...]]:
+        """Return epoch -> scores, as they are now."""
+        return dict(self._scores)
+
+    def add(self, scores: Mapping[int, float]) -> None:
+        """Take the scores of a trial that is over."""
+        for epoch, score in scores.items():
+            self._scores[epoch] = (*self._scores.get(epoch, ()), score)
+
+
+@dataclass(frozen=True)
+class _Halved:
+    """A trial that stops when it is behind those that were over when it was asked for.
+
+    So whether it stops does not depend on what runs beside it, nor on when that ends.
+
+    Source: Li et al. (2020), A System for Massively Parallel Hyperparameter Tuning; the rule
+    Source: Li et al. (2020), A System for Massively Parallel Hyperparameter Tuning; alone it
+    stops what Optuna's pruner stops.
+    """
+
+    asked: _Asked
+    rivals: Mapping[int, tuple[float, ...]]
+    rungs: _Rungs
+    own: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.asked.recipe
+
+    def goes_on(self, epoch: int, score: float) -> bool:
+        if not _is_rung(epoch):
+            return True
+        if math.isnan(score):
+            return False
+        self.own[epoch] = score
+        scores = sorted((*self.rivals.get(epoch, ()), score), reverse=True)
+        return score >= scores[max(0, len(scores) // KEPT_SHARE - 1)]
+
+    def learn(self, score: float) -> None:
+        self.rungs.add(self.own)
+        self.asked.learn(score)
 
 
 @dataclass(frozen=True)
@@ -127,6 +176,7 @@ class _Study:
         self._base = base
         self._start = list(start)
         self._study = _new_study(sampler, seed)
+        self._rungs = _Rungs() if sampler == "asha" else None
 
     def next(self) -> Proposal | None:
         if self._start:
@@ -139,7 +189,10 @@ class _Study:
             except RecipeError:  # Fields that do not go together are no trial.
                 self._study.tell(trial, state=_failed())
                 continue
-            return _Asked(recipe, self._study, trial)
+            asked = _Asked(recipe, self._study, trial)
+            if self._rungs is None:
+                return asked
+            return _Halved(asked, self._rungs.standing(), self._rungs)
         return None
 
 
@@ -152,8 +205,10 @@ def propose(
 ) -> Proposals:
     """Return where the recipes of a search come from.
 
-    The same arguments and the same scores give the same recipes, so a search that was broken
-    off goes on where it was when it is given the scores of its stored runs again.
+    The same arguments and the same scores, learned in the same order and with as many asked for
+    in between, give the same recipes. So a search that was broken off goes on where it was when
+    it is given the scores of its stored runs again. What was asked for and not learned yet
+    counts with TPE as bad (the constant liar), so that it proposes something else meanwhile.
 
     Args:
         sampler: `grid` in a random order; `random`; `tpe`; or `asha`, random recipes of which
@@ -176,17 +231,23 @@ def propose(
 def _new_study(sampler: Sampler, seed: int) -> Any:
     import optuna
 
-    pruner: Any = optuna.pruners.NopPruner()
-    if sampler == "asha":
-        pruner = optuna.pruners.SuccessiveHalvingPruner(1, KEPT_SHARE)
     with silence_optuna():
         if sampler == "tpe":
             chooser: Any = optuna.samplers.TPESampler(
-                n_startup_trials=STARTUP_TRIALS, multivariate=True, seed=seed
+                n_startup_trials=STARTUP_TRIALS, multivariate=True, constant_liar=True, seed=seed
             )
         else:
             chooser = optuna.samplers.RandomSampler(seed=seed)
-        return optuna.create_study(direction="maximize", sampler=chooser, pruner=pruner)
+        return optuna.create_study(
+            direction="maximize", sampler=chooser, pruner=optuna.pruners.NopPruner()
+        )
+
+
+def _is_rung(epoch: int) -> bool:
+    """Say whether an epoch is a power of the share."""
+    while epoch % KEPT_SHARE == 0:
+        epoch //= KEPT_SHARE
+    return epoch == 1
 
 
 def _rounded(params: dict[str, Any]) -> dict[str, Any]:

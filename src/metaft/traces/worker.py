@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LOOKS = 1.0
 
+WHY_SET_ASIDE = (
+    f"its worker process died or fell silent {MAX_ATTEMPTS} times, often for want of memory"
+)
+"""Why a run counts as failed that was never seen to end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -54,7 +59,7 @@ class Job:
 def look_at_backbone(identity: str, offline: bool) -> BackboneFacts:
     """Load a backbone and say what the plan must know; a problem is an answer."""
     try:
-        backbone = _pretrained(identity, offline)
+        backbone = load_once(identity, offline)
     except UserError as error:
         return BackboneFacts(problem=error.problem, cure=error.cure)
     return BackboneFacts(backbone.fingerprint, backbone.modality)
@@ -219,10 +224,7 @@ def _set_aside(group: RunGroup, key: str, job: Job) -> Trace:
 
     task = job.tasks[group.task]
     fingerprints = task.fingerprint, job.backbones[group.backbone].fingerprint
-    reason = (
-        f"its worker process died or fell silent {MAX_ATTEMPTS} times, often for want of memory"
-    )
-    return set_aside(group.runs[key], task, fingerprints, reason)
+    return set_aside(group.runs[key], task, fingerprints, WHY_SET_ASIDE)
 
 
 def _set_up(group: RunGroup, job: Job) -> Bench:
@@ -230,9 +232,9 @@ def _set_up(group: RunGroup, job: Job) -> Bench:
     from metaft.traces.bench import Bench
 
     task = load_task(group.task, offline=job.offline)
-    backbone = _pretrained(group.backbone, job.offline)
-    _check_same(group.task, task.fingerprint, job.tasks)
-    _check_same(group.backbone, backbone.fingerprint, job.backbones)
+    backbone = load_once(group.backbone, job.offline)
+    check_same(group.task, task.fingerprint, job.tasks[group.task].fingerprint)
+    check_same(group.backbone, backbone.fingerprint, job.backbones[group.backbone].fingerprint)
     rows = subsample(
         task,
         train_rows=group.train_rows,
@@ -249,24 +251,22 @@ def _set_up(group: RunGroup, job: Job) -> Bench:
     )
 
 
-def _check_same(
-    name: str, fingerprint: str, planned: Mapping[str, TaskFacts] | Mapping[str, BackboneFacts]
-) -> None:
+def check_same(name: str, fingerprint: str, planned: str) -> None:
     """Refuse what is not what the runs were keyed by.
 
     Raises:
         TaskError: If it has changed, or is another on this machine.
     """
-    if planned[name].fingerprint != fingerprint:
+    if planned != fingerprint:
         raise TaskError(
             f"{name!r} has the fingerprint {fingerprint} on {platform.node()}; the recording was "
-            f"planned with {planned[name].fingerprint}",
+            f"planned with {planned}",
             "Give all machines the same files, and call again",
         )
 
 
 @functools.lru_cache(maxsize=1)
-def _pretrained(identity: str, offline: bool) -> Backbone:
+def load_once(identity: str, offline: bool) -> Backbone:
     """Load a backbone once per process; runs train copies of it."""
     from metaft.backbones.load import load_backbone
 
