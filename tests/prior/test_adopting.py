@@ -9,7 +9,8 @@ from metaft.prior import screening as screening_module
 from metaft.prior.adopting import adopt
 from metaft.prior.choice import Limits
 from metaft.prior.described import Described
-from metaft.prior.screening import Screening, find_pairs, screen
+from metaft.prior.screened import Screening
+from metaft.prior.screening import find_pairs, screen
 from metaft.recipes import HALF_FROZEN, Recipe
 
 ROW = Described("new", "7" * 16, "classification", "accuracy", "tiny/bert", 512, values={})

@@ -10,7 +10,8 @@ import pytest
 from metaft.errors import PriorError
 from metaft.prior import screening as screening_module
 from metaft.prior.manifest import finite
-from metaft.prior.screening import Screening, find_pairs, screen, traces_of
+from metaft.prior.screened import Screening
+from metaft.prior.screening import find_pairs, screen, traces_of
 from metaft.recipes import HALF_FROZEN as BASE
 
 LEVELS = 4

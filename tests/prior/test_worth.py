@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from metaft.prior.worth import p_text, worth_notes, worth_tables
+from metaft.prior.wording import p_text
+from metaft.prior.worth import worth_notes, worth_tables
 
 
 @pytest.fixture

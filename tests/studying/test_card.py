@@ -10,7 +10,7 @@ import yaml
 
 from metaft.errors import StudyError
 from metaft.files import shipped_folder
-from metaft.prior.screening import SCREENED_FIELDS
+from metaft.prior.screened import SCREENED_FIELDS
 from metaft.recipes import FIELDS, HALF_FROZEN, Recipe, design
 from metaft.studying.card import SIZES, find_card, read_card, shipped_studies, studies_folder
 from metaft.studying.combining import combine

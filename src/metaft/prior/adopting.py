@@ -10,8 +10,8 @@ from typing import Any
 from metaft.errors import RecipeError
 from metaft.prior.choice import NO_LIMITS, Goal, Limits
 from metaft.prior.described import Described
-from metaft.prior.screening import LevelEffect, Screening
-from metaft.prior.worth import p_note
+from metaft.prior.screened import LevelEffect, Screening
+from metaft.prior.wording import p_note
 from metaft.recipes import PLAIN, Recipe
 
 _SIZE_TOLERANCE = 2.0

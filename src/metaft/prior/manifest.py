@@ -14,7 +14,7 @@ from metaft.features.trial import TRIAL_FEATURES
 
 if TYPE_CHECKING:
     from metaft.prior.calibration import Calibration
-    from metaft.prior.screening import Screening
+    from metaft.prior.screened import Screening
 
 PRIOR_SCHEMA = 2
 """Counts up when a field changes its meaning; a prior of a newer schema is refused."""
@@ -125,7 +125,7 @@ class Manifest:
         Raises:
             PriorError: If a newer version of metaft wrote it, or it is broken.
         """
-        from metaft.prior.screening import Screening
+        from metaft.prior.screened import Screening
 
         stored = self.values.get("screening")
         return None if stored is None else Screening.from_mapping(stored)

@@ -9,8 +9,7 @@ from typing import Any
 
 from metaft.prior.comparisons import MARGIN_POINTS
 from metaft.prior.goals import WHOLE, Goal, in_unit
-
-_UNKNOWN = "-"
+from metaft.prior.wording import UNKNOWN, number_text, or_nan, p_note, p_text, share_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class Table:
 def worth_tables(validation: Mapping[str, Any]) -> list[Table]:
     """Return the tables that have rows: methods, tests, slices, goals."""
     stored = validation["goals"]
-    goals = [Goal(**{**goal, "measured": _nan(goal["measured"])}) for goal in stored]
+    goals = [Goal(**{**goal, "measured": or_nan(goal["measured"])}) for goal in stored]
     compared = validation["comparisons"]
     tables = [
         methods_table(validation),
@@ -54,13 +53,13 @@ def methods_table(validation: Mapping[str, Any]) -> Table:
     rows = tuple(
         (
             name,
-            _number(figures["points"]),
-            _number(figures["regret"]),
-            _number(figures["normalised_regret"]),
-            _number(ranks.get(name), 1),
-            _number(figures.get("runs"), 1),
-            _number(figures["relative_seconds"]),
-            _share(figures["failed"]),
+            number_text(figures["points"]),
+            number_text(figures["regret"]),
+            number_text(figures["normalised_regret"]),
+            number_text(ranks.get(name), 1),
+            number_text(figures.get("runs"), 1),
+            number_text(figures["relative_seconds"]),
+            share_text(figures["failed"]),
         )
         for name, figures in validation["methods"].items()
     )
@@ -77,13 +76,13 @@ def screening_table(screening: Mapping[str, Any]) -> Table:
             level["field"],
             str(level["value"]),
             str(level["tasks"]),
-            _number(level["points"]),
-            _number(level["validation_points"]),
+            number_text(level["points"]),
+            number_text(level["validation_points"]),
             p_text(level["t_test_p_holm"]),
             p_text(level["wilcoxon_p_holm"]),
             "/".join(str(count) for count in level["win_tie_loss"]),
-            _number(level["time_ratio"]),
-            _share(level["failed"]),
+            number_text(level["time_ratio"]),
+            share_text(level["failed"]),
         )
         for level in screening["levels"]
     )
@@ -124,14 +123,14 @@ def _ranks_note(ranks: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"That all methods rank alike: Friedman {p_note(ranks['friedman_p'])}, Iman and "
             f"Davenport {p_note(ranks['iman_davenport_p'])}. Mean ranks closer than "
-            f"{_number(ranks['critical_difference'])} are not told apart (Nemenyi, .05)."
+            f"{number_text(ranks['critical_difference'])} are not told apart (Nemenyi, .05)."
         )
 
 
 def _control_note(validation: Mapping[str, Any]) -> str:
     control = validation["control"]
     gains = {
-        name: ", ".join(_number(gain) for gain in control[f"{name}_gain_points"])
+        name: ", ".join(number_text(gain) for gain in control[f"{name}_gain_points"])
         for name in ("learned", "surrogate")
     }
     return (
@@ -144,13 +143,20 @@ def _control_note(validation: Mapping[str, Any]) -> str:
 
 def _forecast_note(validation: Mapping[str, Any]) -> str:
     interval = validation["interval"]
-    width = _nan(interval["mean_half_width"])
+    width = or_nan(interval["mean_half_width"])
     wide = f"{width:.2f} points" if math.isfinite(width) else "without bound (too few tasks)"
+    coverage, seconds, memory = map(
+        share_text,
+        (
+            interval["coverage"],
+            validation["training_seconds"]["median_relative_error"],
+            validation["peak_memory_mib"]["median_relative_error"],
+        ),
+    )
     return (
-        f"The 90 % interval held {_share(interval['coverage'])} of the scores of left-out tasks; "
-        f"its mean half-width is {wide}. Median relative error of the predicted training time "
-        f"{_share(validation['training_seconds']['median_relative_error'])}, of the peak memory "
-        f"{_share(validation['peak_memory_mib']['median_relative_error'])}."
+        f"The 90 % interval held {coverage} of the scores of left-out tasks; its mean half-width "
+        f"is {wide}. Median relative error of the predicted training time {seconds}, of the peak "
+        f"memory {memory}."
     )
 
 
@@ -159,7 +165,7 @@ def _elsewhere_note(transfer: Mapping[str, Any]) -> Iterator[str]:
         yield (
             "For a size or backbone that was never recorded the interval is as wide as 90 % of "
             "the scores needed when these were hidden: half of it is "
-            f"{_number(transfer['relative_width'])} times the square root of the score times "
+            f"{number_text(transfer['relative_width'])} times the square root of the score times "
             "what it lacks to 100."
         )
 
@@ -183,13 +189,13 @@ def _tests_table(
 
 
 def _tested(figures: Mapping[str, Any]) -> tuple[str, ...]:
-    interval = f"{_number(figures['mean_low'])}, {_number(figures['mean_high'])}"
+    interval = f"{number_text(figures['mean_low'])}, {number_text(figures['mean_high'])}"
     return (
-        f"{_number(figures['mean'])} ({interval})",
-        _number(figures["shift"]),
+        f"{number_text(figures['mean'])} ({interval})",
+        number_text(figures["shift"]),
         p_text(figures["t_test_p_holm"]),
         p_text(figures["wilcoxon_p_holm"]),
-        _number(figures["effect_size"]),
+        number_text(figures["effect_size"]),
         "/".join(str(count) for count in figures["win_tie_loss"]),
     )
 
@@ -201,9 +207,9 @@ def _slices_table(validation: Mapping[str, Any]) -> Table:
         against, methods = part["learned - average"], part["methods"]
         shown = ("plain", against.get("rival", ""), "learned")
         regrets = (methods.get(name, {}).get("regret") for name in shown)
-        tests = _tested_briefly(against["points"]) if against else (_UNKNOWN,) * 4
+        tests = _tested_briefly(against["points"]) if against else (UNKNOWN,) * 4
         names = (_short(part["slice"]), str(part["tasks"]))
-        rows.append((*names, *map(_number, regrets), *tests, _share(part.get("coverage"))))
+        rows.append((*names, *map(number_text, regrets), *tests, share_text(part.get("coverage"))))
     columns = ("backbone, rows", "tasks", "plain", "average", "learned", "gain (95 %)")
     title = "Regret by backbone and size; points learned gains on the better average (larger p)"
     return Table("slices", title, (*columns, "p", "d_z", "w/t/l", "coverage"), tuple(rows))
@@ -216,8 +222,8 @@ def _transfer_table(transfer: Mapping[str, Any]) -> Table:
         (
             part["asked"],
             str(part["tasks"]),
-            *(_number(part["methods"].get(name, {}).get("regret")) for name in methods),
-            _share(part["coverage"]),
+            *(number_text(part["methods"].get(name, {}).get("regret")) for name in methods),
+            share_text(part["coverage"]),
         )
         for part in transfer["hidden"]
     ]
@@ -251,7 +257,7 @@ def _slice_goals_table(goals: Sequence[Goal]) -> Table:
         for goal in goals
     }
     rows = tuple(
-        (_short(scope), *(cells.get((scope, column), _UNKNOWN) for column in columns))
+        (_short(scope), *(cells.get((scope, column), UNKNOWN) for column in columns))
         for scope in dict.fromkeys(goal.scope for goal in goals)
     )
     return Table("slice-goals", "Goals by backbone and size", ("backbone, rows", *columns), rows)
@@ -262,37 +268,8 @@ def _short(scope: str) -> str:
 
 
 def _measured(goal: Goal) -> str:
-    return _UNKNOWN if math.isnan(goal.measured) else in_unit(goal.measured, goal.unit)
+    return UNKNOWN if math.isnan(goal.measured) else in_unit(goal.measured, goal.unit)
 
 
 def _verdict(goal: Goal) -> str:
     return {True: "met", False: "missed", None: "unknown"}[goal.met]
-
-
-def p_text(p_value: Any) -> str:
-    """Return a p-value as tables show it, such as `.012`."""
-    value = _nan(p_value)
-    if math.isnan(value):
-        return _UNKNOWN
-    return "< .001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
-
-
-def p_note(p_value: Any) -> str:
-    """Return a p-value as sentences show it, such as `p = .012`."""
-    text = p_text(p_value)
-    return f"p {text}" if text.startswith("<") else f"p = {text}"
-
-
-def _number(value: Any, digits: int = 2) -> str:
-    number = _nan(value)
-    return f"{round(number, digits) + 0.0:.{digits}f}" if math.isfinite(number) else _UNKNOWN
-
-
-def _share(value: Any) -> str:
-    number = _nan(value)
-    return f"{100 * number:.1f} %" if math.isfinite(number) else _UNKNOWN
-
-
-def _nan(value: Any) -> float:
-    """Return a number; NaN for what JSON could not say."""
-    return math.nan if value is None else float(value)
