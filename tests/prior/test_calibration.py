@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from metaft.prior.calibration import Calibration, calibrate, conformal_half_width
 from metaft.prior.profiles import Profile
+from metaft.prior.table import MEASURES
 
 
 @given(st.floats(0.0, 10.0), st.floats(0.0, 1.0))
@@ -88,3 +89,21 @@ def test_a_lucky_surrogate_that_predicts_badly_does_not_count(telling) -> None:
 def test_weights_are_chosen_inside_the_fold(telling, silent) -> None:
     assert np.mean([left.calibration.weight > 0 for left in telling.left_out]) > 0.8
     assert np.mean([left.calibration.weight > 0 for left in silent.left_out]) < 0.3
+
+
+def test_each_sort_is_trusted_for_itself(telling, silent) -> None:
+    """Tags that no feature tells of do not take the trust from classes, nor the other way."""
+    outlooks = [left.outlook for left in (*telling.left_out, *silent.left_out)]
+    table = telling.table
+    both = dataclasses.replace(
+        table,
+        blocks=(*table.blocks, *(dataclasses.replace(b, sort="tags") for b in table.blocks)),
+        **{name: np.concatenate([getattr(table, name)] * 2) for name in MEASURES},
+    )
+    classes, tags = (calibrate(both, outlooks, sort=sort) for sort in ("classes", "tags"))
+    alone = calibrate(table, outlooks[: len(table.blocks)])
+    assert classes == alone
+    assert classes.weight > 0.0
+    assert tags.weight == 0.0
+    # A sort that was never recorded is judged by all.
+    assert calibrate(both, outlooks, sort="spans").near > 0.0

@@ -92,5 +92,5 @@ def test_a_weight_that_no_fold_believed_in_is_not_shipped(telling) -> None:
         dataclasses.replace(left, calibration=dataclasses.replace(left.calibration, weight=0.0))
         for left in telling.left_out
     ]
-    assert calibrate_all(telling.table, telling.left_out).weight > 0.0
-    assert calibrate_all(telling.table, doubting).weight == 0.0
+    assert calibrate_all(telling.table, telling.left_out)["classes"].weight > 0.0
+    assert calibrate_all(telling.table, doubting)["classes"].weight == 0.0

@@ -81,6 +81,20 @@ def test_the_newest_that_knows_the_backbone(shipped: Path, world_prior: Path) ->
         newest_prior("image")
 
 
+def test_the_sort_counts_for_more_than_the_backbone(shipped: Path, world_prior: Path) -> None:
+    import shutil
+
+    tagged = Path(shutil.copytree(world_prior, shipped / "tagged"))
+    other = {"identity": "other/backbone", "fingerprint": "0" * 16}
+    tasks = [{**task, "kind": "ner"} for task in Prior.load("world-v0").manifest["tasks"]]
+    _edit(tagged, name="tagged", tasks=tasks, backbones=[other])
+    _edit(tagged, created_at="2999-01-01T00:00:00+00:00")
+    assert newest_prior("text", "tiny/bert", "ner").name == "tagged"
+    assert newest_prior("text", "other/backbone", "pair_classification").name == "world-v0"
+    assert newest_prior("text", "tiny/bert", "qa").name == "world-v0"  # nobody knows spans
+    assert newest_prior("text").name == "world-v0"
+
+
 def test_a_wrong_name(shipped: Path) -> None:
     with pytest.raises(PriorError, match=r"'nonsense' is neither .* shipped are world-v0"):
         Prior.load("nonsense")

@@ -134,7 +134,7 @@ def test_another_metric_is_said(prior: Prior, target) -> None:
 
 
 def test_untested_sureness_is_said(prior: Prior, target) -> None:
-    assert math.isnan(prior.manifest.calibration.relative_width_elsewhere)
+    assert math.isnan(prior.manifest.calibration_of("classes").relative_width_elsewhere)
     answer = suggest(prior, dataclasses.replace(target, backbone="other/backbone"))
     assert "how sure the predictions are there was not measured" in str(answer.fallback)
 

@@ -8,11 +8,11 @@ from metaft.prior.ask import suggest_for
 from metaft.prior.choice import Goal
 from metaft.prior.described import Described
 from metaft.prior.prior import Prior, newest_prior
-from metaft.tasks.task import Task
+from metaft.tasks.task import Kind, Task
 
 
 class Adviser:
-    """Asks one prior per modality and backbone.
+    """Asks one prior per modality, backbone and kind.
 
     Args:
         name: A shipped prior's name, or a folder; None takes the newest shipped one that
@@ -26,7 +26,7 @@ class Adviser:
     def __init__(self, name: str | None, *, offline: bool) -> None:
         self._named = None if name is None else Prior.load(name)
         self._offline = offline
-        self._found: dict[tuple[str, str], Prior] = {}
+        self._found: dict[tuple[str, str, Kind], Prior] = {}
 
     def suggest(
         self,
@@ -94,7 +94,7 @@ class Adviser:
         )
 
     def _prior_for(self, task: Task, backbone: str) -> Prior:
-        key = (task.modality, backbone)
+        key = (task.modality, backbone, task.kind)
         if key not in self._found:
             self._found[key] = self._named or newest_prior(*key)
         prior = self._found[key]

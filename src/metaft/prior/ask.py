@@ -47,7 +47,7 @@ def suggest_for(
         dataset: A task's name, a hub id, or a path.
         backbone: Identity of the backbone; None takes the one that the prior knows.
         prior: A shipped prior's name or a folder; None takes the newest shipped one that
-            knows the modality.
+            knows the modality and, where there is one, the sort of task and the backbone.
         rows: Training rows of the run; None takes all, or, without the data, as many as were
             recorded.
         goal: `score`, or `cost`: the cheapest recipe expected to be no worse than plain.
@@ -181,7 +181,7 @@ def _describe(question: _Question, opened: Prior | None) -> _Asked:
     if task is None:
         columns = question.columns or ColumnNames()
         task = load_task(question.dataset, columns=columns, offline=offline)
-    prior = opened or newest_prior(task.modality, question.backbone)
+    prior = opened or newest_prior(task.modality, question.backbone, task.kind)
     question.check(prior)
     backbone = load_backbone(question.backbone or _own_backbone(prior), offline=offline)
     rows = question.rows or len(task.train)

@@ -5,6 +5,7 @@ Everything here is learned from predictions for tasks that were left out.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from metaft.prior.choice import rank_cells
 from metaft.prior.outlook import Outlook
 from metaft.prior.profiles import kept_points
 from metaft.prior.table import TraceTable
+from metaft.tasks.task import Sort
 
 WEIGHTS = (0.25, 0.5, 0.75, 1.0)
 """Weights of the surrogate that are tried beside 0."""
@@ -68,7 +70,11 @@ class Calibration:
 
 
 def calibrate(
-    table: TraceTable, outlooks: Sequence[Outlook], *, most_weight: float = 1.0
+    table: TraceTable,
+    outlooks: Sequence[Outlook],
+    *,
+    sort: Sort = "classes",
+    most_weight: float = 1.0,
 ) -> Calibration:
     """Learn from predictions for left-out blocks.
 
@@ -76,11 +82,14 @@ def calibrate(
     is pooled without features does, by more than two standard errors; else its weight is 0.
     All cells of a task tell that, so a dozen tasks tell more of it than their chosen cells
     would. The interval is conformal: the quantile of the errors for the chosen recipe, each
-    task counting once.
+    task counting once. Both are learned from blocks of one sort, for a model may know much of
+    classes and little of tags; an interval that needs more tasks than that sort has is
+    learned from all.
 
     Args:
         table: The blocks.
         outlooks: What was expected of each block by models that had not seen its task.
+        sort: Of the tasks that are asked about; all blocks count where none is of it.
         most_weight: The weight is cut to this, in [0, 1].
 
     Returns:
@@ -88,15 +97,24 @@ def calibrate(
     """
     if not outlooks:
         return Calibration(weight=0.0, near=0.0, far=0.0, relative_width=math.inf)
-    near = float(np.quantile([outlook.distance for outlook in outlooks], _NEAR_LEVEL))
-    weight = min(most_weight, _choose_weight(table, outlooks))
-    calibration = Calibration(weight, near, 2.0 * near, math.inf)
-    errors = [
-        relative_error(table, row, outlook, calibration.weight_at(outlook.distance))
-        for row, outlook in enumerate(outlooks)
-    ]
-    relative_width = conformal_half_width(np.array(errors), tasks_of(table))
-    return Calibration(weight, near, 2.0 * near, relative_width)
+    every = list(range(len(outlooks)))
+    own = [at for at in every if table.blocks[at].sort == sort] or every
+    near = float(np.quantile([outlooks[at].distance for at in own], _NEAR_LEVEL))
+    weight = _choose_weight(table.take(own), [outlooks[at] for at in own])
+    calibration = Calibration(min(most_weight, weight), near, 2.0 * near, math.inf)
+    errors = np.array(
+        [
+            relative_error(table, row, outlook, calibration.weight_at(outlook.distance))
+            for row, outlook in enumerate(outlooks)
+        ]
+    )
+    tasks = tasks_of(table)
+    widths = (
+        conformal_half_width(errors[chosen], [tasks[at] for at in chosen])
+        for chosen in (own, every)
+    )
+    width = next((width for width in widths if math.isfinite(width)), math.inf)
+    return dataclasses.replace(calibration, relative_width=width)
 
 
 def usual_error(points: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from metaft.prior.described import describe_blocks
 from metaft.prior.fit import find_tunings, is_shipped
 from metaft.prior.fitted import read_described
-from metaft.prior.leaving_out import OnFit, calibrate_all
+from metaft.prior.leaving_out import OnFit, calibration_figures
 from metaft.prior.manifest import SCREENING, finite
 from metaft.prior.prior import Prior
 from metaft.prior.probing import judge_probe
@@ -65,9 +64,8 @@ def check_prior(prior: Prior, *, on_fit: OnFit | None = None) -> Checked:
     plain_rows = [row.without_trial() for row in rows]
     figures, left_out = validate(table, plain_rows, manifest.relatives, on_fit=on_fit)
     elsewhere = figures["transfer"]["relative_width"]
-    calibration = calibrate_all(table, left_out, width_elsewhere=elsewhere)
     figured = {
-        "calibration": dataclasses.asdict(calibration),
+        **calibration_figures(table, left_out, width_elsewhere=elsewhere),
         "tunings": find_tunings(table, plain_rows),
         "validation": figures,
     }

@@ -22,7 +22,7 @@ from metaft.prior.described import (
 )
 from metaft.prior.describing import describe_all, describe_outside, target_blocks
 from metaft.prior.encoding import UNKNOWN_FIELDS, is_told_apart
-from metaft.prior.leaving_out import calibrate_all
+from metaft.prior.leaving_out import calibration_figures
 from metaft.prior.manifest import (
     FEATURES_FILE,
     INITIALISATION,
@@ -284,9 +284,8 @@ def _judge(
     plain_rows = [row.without_trial() for row in rows]
     figures, left_out = validate(table, plain_rows, relatives, on_fit=steps.advance)
     elsewhere = figures["transfer"]["relative_width"]
-    calibration = calibrate_all(table, left_out, width_elsewhere=elsewhere)
     judged = {
-        "calibration": dataclasses.asdict(calibration),
+        **calibration_figures(table, left_out, width_elsewhere=elsewhere),
         "tunings": find_tunings(table, plain_rows),
         "validation": figures,
     }

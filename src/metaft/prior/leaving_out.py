@@ -13,6 +13,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from metaft.prior.described import Described
 from metaft.prior.outlook import OutcomeModels, Outlook
 from metaft.prior.scores import UNTUNED, Tunings
 from metaft.prior.table import TraceTable
+from metaft.tasks.task import Sort
 
 MOST_GROUPS = 10
 """Tuning inside a fold leaves out groups of tasks; up to this many tasks a group is one task."""
@@ -158,8 +160,8 @@ def count_hidden_fits(tasks: Sequence[str], relatives: Mapping[str, frozenset[st
 
 def calibrate_all(
     table: TraceTable, left_out: Sequence[LeftOut], *, width_elsewhere: float = math.nan
-) -> Calibration:
-    """Learn how far to trust models of all tasks.
+) -> dict[Sort, Calibration]:
+    """Learn how far to trust models of all tasks, for each sort that was left out.
 
     The weight is at most the median of those that were chosen inside the folds: one that
     leaving out a single task would take away is luck, and the figures of the validation
@@ -171,13 +173,33 @@ def calibrate_all(
         width_elsewhere: `Calibration.relative_width_elsewhere`, from hiding backbones and sizes.
     """
     seen = table.take([left.row for left in left_out])
-    weights = [left.calibration.weight for left in left_out]
-    calibration = calibrate(
-        seen,
-        [left.outlook for left in left_out],
-        most_weight=float(np.median(weights)) if weights else 0.0,
-    )
-    return dataclasses.replace(calibration, relative_width_elsewhere=width_elsewhere)
+    outlooks = [left.outlook for left in left_out]
+    weights: dict[Sort, list[float]] = {}
+    for left in left_out:
+        weights.setdefault(table.blocks[left.row].sort, []).append(left.calibration.weight)
+    found = {
+        sort: calibrate(seen, outlooks, sort=sort, most_weight=float(np.median(own)))
+        for sort, own in weights.items()
+    }
+    return {
+        sort: dataclasses.replace(calibration, relative_width_elsewhere=width_elsewhere)
+        for sort, calibration in (found or {"classes": calibrate(seen, [])}).items()
+    }
+
+
+def calibration_figures(
+    table: TraceTable, left_out: Sequence[LeftOut], *, width_elsewhere: float = math.nan
+) -> dict[str, Any]:
+    """Return what a prior stores of `calibrate_all`: that of the main sort, and of others."""
+    found = {
+        sort: dataclasses.asdict(calibration)
+        for sort, calibration in calibrate_all(
+            table, left_out, width_elsewhere=width_elsewhere
+        ).items()
+    }
+    main = table.main_sort if table.main_sort in found else next(iter(found))
+    figures: dict[str, Any] = {"calibration": found.pop(main)}
+    return figures | ({"calibrations": found} if found else {})
 
 
 def count_fits(tasks: Sequence[str], relatives: Mapping[str, frozenset[str]]) -> int:
@@ -301,4 +323,6 @@ def _calibrate_without(
         for at in world.blocks_without([task])
         if (own, group_of[world.table.blocks[at].task]) in pairs
     }
-    return calibrate(world.table.take(np.array(list(looks), dtype=int)), list(looks.values()))
+    seen = world.table.take(np.array(list(looks), dtype=int))
+    (sort,) = {world.table.blocks[at].sort for at in world.blocks_of([task])}
+    return calibrate(seen, list(looks.values()), sort=sort)

@@ -15,6 +15,7 @@ from metaft.features.trial import TRIAL_FEATURES
 if TYPE_CHECKING:
     from metaft.prior.calibration import Calibration
     from metaft.prior.screened import Screening
+    from metaft.tasks.task import Kind, Sort
 
 PRIOR_SCHEMA = 2
 """Counts up when a field changes its meaning; a prior of a newer schema is refused."""
@@ -104,7 +105,7 @@ class Manifest:
         return frozenset([*self["targets"], *(task["name"] for task in self["tasks"])])
 
     @property
-    def kinds(self) -> frozenset[str]:
+    def kinds(self) -> frozenset[Kind]:
         """Return the kinds of the training tasks."""
         return frozenset(task["kind"] for task in self["tasks"])
 
@@ -136,15 +137,13 @@ class Manifest:
         known += (self.values.get("screening") or {"tasks": {}})["tasks"].items()
         return any(name == task or own == fingerprint for name, own in known)
 
-    @property
-    def calibration(self) -> Calibration:
-        """Return how far the models are trusted."""
-        return self._read_calibration(self["calibration"])
+    def calibration_of(self, sort: Sort) -> Calibration:
+        """Return how far the models are trusted, asked about a task of some sort."""
+        return self._read_calibration(_of_sort(self.values, sort))
 
-    @property
-    def probed_calibration(self) -> Calibration:
-        """Return how far the models that know of trial steps are trusted."""
-        return self._read_calibration(self["probe"]["calibration"])
+    def probed_calibration_of(self, sort: Sort) -> Calibration:
+        """Return how far the models that know of trial steps are trusted likewise."""
+        return self._read_calibration(_of_sort(self["probe"], sort))
 
     @staticmethod
     def _read_calibration(stored: Mapping[str, Any]) -> Calibration:
@@ -195,3 +194,9 @@ def _check(values: Any, path: Path) -> None:
     missing = [name for name in _FILES if name not in values["files"]]
     if missing:
         raise PriorError(f"{path} does not name the file {missing[0]}", _FIT_AGAIN)
+
+
+def _of_sort(figures: Mapping[str, Any], sort: Sort) -> Mapping[str, Any]:
+    """Return the calibration of a sort; that of most tasks where it has none of its own."""
+    own: Mapping[str, Any] = figures.get("calibrations", {}).get(sort, figures["calibration"])
+    return own

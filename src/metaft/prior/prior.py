@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from metaft.errors import PriorError
 from metaft.files import sha256_of, shipped_folder
 from metaft.prior.manifest import INITIALISATION, MANIFEST, SCREENING, TRACES, Manifest
+from metaft.tasks.task import Kind, sort_of
 
 if TYPE_CHECKING:
     from metaft.backbones.backbone import Backbone
@@ -68,8 +69,8 @@ class Prior:
         """Return the models that go by what is known of a task, and how far they are trusted."""
         probed = self.fitted.probed_models
         if probed is not None and row.is_probed:
-            return probed, self.manifest.probed_calibration
-        return self.fitted.models, self.manifest.calibration
+            return probed, self.manifest.probed_calibration_of(row.block.sort)
+        return self.fitted.models, self.manifest.calibration_of(row.block.sort)
 
     def read_traces(self) -> list[Trace]:
         """Read the traces it was fitted to."""
@@ -125,12 +126,18 @@ def shipped_priors() -> list[Prior]:
     return sorted(priors, key=lambda prior: prior.manifest["created_at"], reverse=True)
 
 
-def newest_prior(modality: str | None = None, backbone: str | None = None) -> Prior:
-    """Return the newest shipped prior, of those that know the backbone where some do.
+def newest_prior(
+    modality: str | None = None, backbone: str | None = None, kind: Kind = "classification"
+) -> Prior:
+    """Return the newest shipped prior of those that know most of what is asked about.
+
+    Traces of the same sort count for more than those of the same backbone. Where there are none,
+    those of classes stand in, which are the most.
 
     Args:
         modality: `text` or `image`; None for any.
         backbone: Identity of a backbone that it should have traces of.
+        kind: Of the task.
 
     Raises:
         PriorError: If none is shipped for the modality.
@@ -141,8 +148,12 @@ def newest_prior(modality: str | None = None, backbone: str | None = None) -> Pr
             f"no prior for {modality}s ships with metaft" if modality else "metaft ships no prior",
             "Name one with --prior, or make one with metaft meta-train",
         )
-    knowing = [prior for prior in fitting if backbone in prior.manifest.backbones]
-    return Prior.load((knowing or fitting)[0].folder)
+
+    def knowledge(prior: Prior) -> tuple[bool, bool, bool]:
+        sorts = {sort_of(known) for known in prior.manifest.kinds}
+        return sort_of(kind) in sorts, "classes" in sorts, backbone in prior.manifest.backbones
+
+    return Prior.load(max(fitting, key=knowledge).folder)  # the first of equals, so the newest
 
 
 def _find(name: str) -> Path:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metaft.prior.described import Described
 from metaft.prior.judging import judge_methods
-from metaft.prior.leaving_out import OnFit, calibrate_all, count_fits, leave_each_out
+from metaft.prior.leaving_out import OnFit, calibration_figures, count_fits, leave_each_out
 from metaft.prior.rivals import METHODS
 from metaft.prior.table import TraceTable
 from metaft.prior.validate import count_validation_fits
@@ -36,7 +35,7 @@ def judge_probe(
     left_out = leave_each_out(table, rows, relatives, on_fit=on_fit)
     methods = {name: METHODS[name] for name in ("learned", "surrogate")}
     return {
-        "calibration": dataclasses.asdict(calibrate_all(table, left_out)),
+        **calibration_figures(table, left_out),
         "methods": judge_methods(table, left_out, methods).means(),
         "weights_in_folds": [left.calibration.weight for left in left_out],
     }

@@ -82,6 +82,8 @@ def judge_transfer(
         if hidden.is_level_known:
             known = _sorts_without(table, hidden)
             seen = [left for left in seen if table.blocks[left.row].sort in known]
+        else:
+            seen = [_untrusting(left) for left in seen]
         if not seen:
             continue
         own = [_relative_error(table, left) for left in seen]
@@ -127,6 +129,11 @@ def _backbone_of(block: Any) -> tuple[str, object]:
 def _size_of(block: Any) -> tuple[str, object]:
     octave = round(math.log2(block.train_rows))
     return f"about {2**octave:,} rows", octave
+
+
+def _untrusting(left: LeftOut) -> LeftOut:
+    """Return the same with what is pooled alone, as a sort never recorded is answered."""
+    return dataclasses.replace(left, calibration=dataclasses.replace(left.calibration, weight=0.0))
 
 
 def _sorts_without(table: TraceTable, hidden: Hidden) -> set[str]:

@@ -55,7 +55,7 @@ def validate(
     left_out = leave_each_out(table, rows, relatives, on_fit=on_fit)
     by_sort = _by_sort(table, left_out)
     judged_of = {sort: judge_methods(table, own, METHODS) for sort, own in by_sort.items()}
-    main = main_sort(table)
+    main = table.main_sort
     judged = judged_of.get(main, Judged((), {}))
     slices = [part for sort, own in by_sort.items() for part in _slice(table, own, judged_of[sort])]
     figures = {
@@ -129,17 +129,6 @@ def _name_slice(blocks: Sequence[Block]) -> dict[str, Any]:
     return {"slice": name, "backbone": backbone, "train_rows": rows, "sort": sort}
 
 
-def main_sort(table: TraceTable) -> Sort:
-    """Return the sort that the figures over all blocks are of.
-
-    It is that of most tasks. The goals are in points, and where rows are answered with tags
-    the plain recipe lies so far behind that a few such tasks would meet every goal.
-    """
-    sorts = dict.fromkeys((block.task, block.sort) for block in table.blocks)
-    ((sort, _),) = Counter(sort for _, sort in sorts).most_common(1)
-    return sort
-
-
 def _control(
     table: TraceTable,
     rows: Sequence[Described],
@@ -156,7 +145,7 @@ def _control(
     for seed in range(CONTROLS):
         shuffled = shuffle_features(rows, seed)
         left_out = leave_each_out(table, shuffled, relatives, on_fit=on_fit)
-        left_out = _by_sort(table, left_out).get(main_sort(table), [])
+        left_out = _by_sort(table, left_out).get(table.main_sort, [])
         judged = judge_methods(table, left_out, methods)
         for name, found in gains.items():
             if {name, "pooled"} <= judged.figures.keys():
