@@ -40,7 +40,7 @@ def test_models_go_by_trial_steps_only_where_some_were_taken(probed_prior: Path)
     assert plain is prior.fitted.models
     assert probed.scores.scaling.names == (*FEATURES, *TRIAL_FEATURES)
     assert plain.scores.scaling.names == FEATURES
-    assert calibration == prior.manifest.probed_calibration
+    assert calibration == prior.manifest.probed_calibration_of("classes")
     assert plain_calibration == prior.manifest.calibration_of("classes")
     assert probed.scores.process.tuning.precisions["trial"] > 0
     assert "trial" not in plain.scores.process.tuning.precisions
