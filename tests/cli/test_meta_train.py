@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from tests.conftest import TextBackboneFactory
-from torch import nn
 
 from metaft import cli
 from metaft.traces.store import TraceStore
@@ -28,17 +26,6 @@ from metaft.cli import main
 main()
 """
 _SLOW = pytest.mark.timeout(600)  # Workers import torch: on a busy machine that takes minutes.
-
-
-@pytest.fixture(scope="module")
-def backbone_folder(
-    tmp_path_factory: pytest.TempPathFactory, tiny_text_backbone: TextBackboneFactory
-) -> str:
-    """Return a folder with a tiny backbone, as `--backbone` takes it."""
-    folder = tmp_path_factory.mktemp("backbone")
-    backbone = tiny_text_backbone()
-    backbone.save(folder, nn.Linear(backbone.width, 2), ("no", "yes"))
-    return str(folder)
 
 
 def _options(folder: Path, backbone: str) -> list[str]:

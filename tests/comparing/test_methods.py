@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from metaft.comparing.advice import Adviser
-from metaft.comparing.choice import Choice, SearchWay
+from metaft.comparing.choice import Choice
 from metaft.comparing.methods import parse_methods
 from metaft.errors import MissingExtraError, PriorError, RecipeError, UserError
 from metaft.recipes import PLAIN, STEADY, Recipe
+from metaft.searching.proposals import SearchWay
 
 if TYPE_CHECKING:
     from tests.conftest import TaskFactory

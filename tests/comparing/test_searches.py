@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from metaft.comparing.choice import Choice, SearchWay
+from metaft.comparing.choice import Choice
 from metaft.comparing.curves import gather_curves
 from metaft.comparing.protocol import ComparisonPlan
 from metaft.comparing.report import build_report
@@ -14,6 +14,7 @@ from metaft.comparing.scoring import seconds_of
 from metaft.comparing.searches import Searches, settle_searches
 from metaft.comparing.tables import report_tables
 from metaft.recipes import PLAIN, Recipe
+from metaft.searching.proposals import SearchWay
 from metaft.searching.space import usual_space
 from metaft.searching.walk import Ground, plan_search
 from metaft.traces.trace import Trace

@@ -7,21 +7,8 @@ from dataclasses import dataclass
 
 from metaft.prior.suggestion import Prediction
 from metaft.recipes import Recipe
-from metaft.searching.proposals import Sampler
+from metaft.searching.proposals import SearchWay
 from metaft.tasks.task import Task
-
-
-@dataclass(frozen=True, slots=True)
-class SearchWay:
-    """A search whose best trial on the validation rows counts.
-
-    Attributes:
-        sampler: What is tried next.
-        trials: How many recipes are tried.
-    """
-
-    sampler: Sampler
-    trials: int
 
 
 @dataclass(frozen=True, slots=True)

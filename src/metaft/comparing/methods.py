@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metaft.comparing.advice import Adviser
-from metaft.comparing.choice import Choice, Choose, SearchWay
+from metaft.comparing.choice import Choice, Choose
 from metaft.errors import UserError
 from metaft.finetuning.lead import RACERS
 from metaft.finetuning.optimizers import check_optimizer
 from metaft.recipes import NAMED, OPTIMIZER_RIVALS, PLAIN, Recipe
-from metaft.searching.proposals import Sampler
+from metaft.searching.proposals import Sampler, SearchWay
 
 if TYPE_CHECKING:
     from metaft.prior.choice import Goal

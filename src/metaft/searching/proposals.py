@@ -16,6 +16,20 @@ from metaft.searching.space import SearchSpace
 
 Sampler = Literal["grid", "random", "tpe", "asha"]
 
+
+@dataclass(frozen=True, slots=True)
+class SearchWay:
+    """A search as a method of a comparison or a study: its best trial on validation counts.
+
+    Attributes:
+        sampler: What is tried next.
+        trials: How many recipes are tried.
+    """
+
+    sampler: Sampler
+    trials: int
+
+
 STARTUP_TRIALS = 4
 """Random trials before TPE's model, those of a warm start among them."""
 

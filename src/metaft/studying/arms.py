@@ -13,11 +13,12 @@ from metaft.comparing.methods import choose_of
 from metaft.errors import PriorError, RecipeError, StudyError, TaskError
 from metaft.finetuning.fitness import check_fit
 from metaft.recipes import Recipe
+from metaft.searching.proposals import SearchWay
 from metaft.searching.space import SearchSpace, usual_space
 from metaft.studying.card import ASK_PRIOR, ASKED, Variant
 from metaft.studying.combining import Levels
 from metaft.studying.starts import Start, is_learned_from, prepare_start, pretrained
-from metaft.studying.ways import SearchWay, search_way, start_of
+from metaft.studying.ways import search_way, start_of
 from metaft.tasks.task import Modality, Task
 
 CHOSEN_FIELDS = (

@@ -5,10 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 import typing
-from dataclasses import dataclass
 
 from metaft.errors import StudyError
-from metaft.searching.proposals import Sampler
+from metaft.searching.proposals import Sampler, SearchWay
 
 STARTS = ("reptile", "fomaml", "maml", "meta-sgd", "anil", "multi-task")
 """Algorithms whose initialisations may be compared: those of `metaft meta-train`."""
@@ -26,19 +25,6 @@ KNOWN_WAYS = (
     *(f"init-{start}" for start in (*STARTS, PRIOR)),
 )
 """What `methods` of a study card takes."""
-
-
-@dataclass(frozen=True, slots=True)
-class SearchWay:
-    """A search whose best trial on validation rows counts.
-
-    Attributes:
-        sampler: What is tried next.
-        trials: How many are made.
-    """
-
-    sampler: Sampler
-    trials: int
 
 
 def check_way(name: str, where: str) -> None:
