@@ -279,3 +279,36 @@ def test_the_packaged_weights_know_imagenet_photographs(name: str) -> None:
         predicted = (backbone(batch) @ weight.T + bias).argmax(1).numpy()
     # Measured: 0.90 and 0.86 (72 to 75 % on all of ImageNet; these are easy ones).
     assert (predicted == labels).mean() >= 0.84
+
+
+def test_blocks_see_channels_last_on_a_cpu_whether_from_rows_or_from_a_state(
+    backbone: ImageBackbone, batch: Batch
+) -> None:
+    seen: list[bool] = []
+    last = backbone.blocks()[-1]
+    inner = last[-1] if isinstance(last, nn.ModuleList) else last
+
+    def look(_: nn.Module, args: tuple[Any, ...]) -> None:
+        seen.append(args[0].is_contiguous(memory_format=torch.channels_last))
+
+    with torch.no_grad():
+        hidden = backbone.hidden_states(batch, [backbone.depth - 1])[backbone.depth - 1]
+        if hidden.ndim != 4:
+            pytest.skip("its blocks take tokens, not positions")
+        inner.register_forward_pre_hook(look)
+        backbone(batch)
+        backbone(
+            batch,
+            start=backbone.depth - 1,
+            hidden=hidden.clone(memory_format=torch.contiguous_format),
+        )
+    assert seen == [True, True]
+
+
+def test_under_autocast_a_cut_gives_the_features_of_the_whole(
+    backbone: ImageBackbone, batch: Batch
+) -> None:
+    middle = backbone.depth // 2
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        hidden = backbone.hidden_states(batch, [middle])[middle]
+        assert torch.equal(backbone(batch, start=middle, hidden=hidden), backbone(batch))

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from metaft.backbones.backbone import Backbone, Batch, Examples
+from metaft.backbones.convolutions import quick_convolutions
 from metaft.backbones.image_blocks import Outline, handed_in, outline_of, recorded
 from metaft.backbones.image_files import decode_images
 from metaft.errors import BackboneError
@@ -170,18 +171,23 @@ class ImageBackbone(Backbone):
         blocks = [self.model.get_submodule(path) for path in self._outline.blocks]
         found: dict[int, Tensor] = {}
         with recorded(blocks, depths, found):
-            self.model(batch["pixels"])
+            self._run(batch["pixels"])
         return found
 
     def forward(self, batch: Batch, *, start: int = 0, hidden: Tensor | None = None) -> Tensor:
         """Run the blocks from `start` on and pool; see `Backbone.forward`."""
         pixels = batch["pixels"]
         if start == 0:
-            return self.model(pixels)
+            return self._run(pixels)
         if hidden is None:
             raise ValueError(f"start is {start}: the hidden state after that depth is needed")
-        with handed_in(self.model, self._outline, start, hidden):
-            return self.model(pixels[:1])  # The stem runs on one row, for nothing but its shape.
+        with handed_in(self.model, self._outline, start, _laid_out(hidden)):
+            return self._run(pixels[:1])  # The stem runs on one row, for nothing but its shape.
+
+    def _run(self, pixels: Tensor) -> Tensor:
+        with quick_convolutions(pixels.device.type):
+            features: Tensor = self.model(_laid_out(pixels))
+        return features
 
     def pool(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Average over positions; see `Backbone.pool`."""
@@ -295,6 +301,13 @@ def _size_args(architecture: str, trained_size: Sequence[int] | None = None) -> 
         return {}
     side = (trained_size or known.input_size)[-1]
     return {"img_size": side, "dynamic_img_size": True, "dynamic_img_pad": True}
+
+
+def _laid_out(pixels: Tensor) -> Tensor:
+    """Put the channels last in memory, as convolutions on a CPU want them; the numbers stay."""
+    if pixels.ndim == 4 and pixels.device.type == "cpu":
+        return pixels.contiguous(memory_format=torch.channels_last)
+    return pixels
 
 
 def _remove_classifier(model: Any) -> str:
