@@ -18,6 +18,7 @@ class RecordingBar:
     def __init__(self) -> None:
         self._shown = contextlib.ExitStack()
         self._progress: Progress | None = None
+        self._is_searching = False
 
     def __enter__(self) -> RecordingBar:
         self._shown.enter_context(progress_bar("Looking at the tasks", None))
@@ -36,6 +37,7 @@ class RecordingBar:
 
     def search(self, task: str, ended: int, searches: int) -> None:
         """Show the bar of the searches, which come after the runs."""
+        self._is_searching = True
         if not ended:
             self._shown.close()
             self._advance = self._shown.enter_context(progress_bar("Searching", searches))
@@ -51,8 +53,16 @@ class RecordingBar:
 
     def __exit__(self, _: Any, error: BaseException | None, __: Any) -> None:
         self._shown.close()
-        if isinstance(error, KeyboardInterrupt) and self._progress:
+        if not isinstance(error, KeyboardInterrupt):
+            return
+        kept = []
+        if self._progress and self._progress.total:
+            kept.append(f"{self._progress.done} of {self._progress.total} runs")
+        if self._is_searching:
+            kept.append("the trials that have ended")
+        if kept:
+            said = " and ".join(kept)
             print_notice(
-                f"{self._progress.done} of {self._progress.total} runs are recorded and kept; "
-                "the same command goes on with the rest."
+                f"{said[0].upper()}{said[1:]} are recorded and kept; the same command goes on "
+                "with the rest."
             )
