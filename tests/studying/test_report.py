@@ -85,6 +85,17 @@ def test_failures_and_what_is_left_out_are_told(made_up) -> None:
     assert level_table(report.factors[0]).rows[2][-1] == "1 of 10"
 
 
+@pytest.mark.parametrize(
+    ("count", "named"), [(3, "t0, t1, t2"), (4, "t0, t1 and 2 more"), (9, "t0, t1 and 7 more")]
+)
+def test_many_tasks_that_are_left_out_are_counted_where_that_is_asked_for(
+    count: int, named: str
+) -> None:
+    table = left_out_table([LeftOut(f"t{at}", "x", "why") for at in range(count)], most_named=2)
+    assert table is not None
+    assert table.rows == (("x", named, "why"),)
+
+
 def test_the_level_table_has_differences_tests_and_costs(ten) -> None:
     report, _ = build_study_report(*ten)
     levels, scores, seconds = study_tables(report)["freezing"]

@@ -67,19 +67,20 @@ class TextTable(Protocol):
         """Return one text per column in each."""
 
 
-def lay_out(content: TextTable, *, is_tight: bool = False) -> Any:
+def lay_out(content: TextTable, *, is_tight: bool = False, is_prose: bool = False) -> Any:
     """Turn a table of texts into one that rich renders; the first column is never cut.
 
     Args:
         content: Texts in rows and columns.
         is_tight: Without lines, the other columns to the right: for many narrow columns.
+        is_prose: The first column holds sentences, and shares the width like the others.
     """
     from rich.table import Table
 
     look: dict[str, Any] = {"box": None, "padding": (0, 2, 0, 0)} if is_tight else {}
     table = Table(title=content.title, title_justify="left", **look)
     first, *others = content.columns
-    table.add_column(first, no_wrap=True)
+    table.add_column(first, no_wrap=not is_prose)
     for heading in others:
         table.add_column(heading, overflow="fold", justify="right" if is_tight else "left")
     for row in content.rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +24,14 @@ from metaft.errors import StudyError
 
 if TYPE_CHECKING:
     from metaft.studying.card import Size, StudyCard
+    from metaft.studying.combining import LeftOut
     from metaft.studying.forecast import Forecast
     from metaft.studying.plan import StudyPlan
     from metaft.studying.report import StudyReport
     from metaft.traces.store import TraceStore
+
+_MOST_NAMED = 4
+"""Tasks that a line on what was left out names."""
 
 
 @click.command("study")
@@ -268,28 +272,33 @@ def _dry_table(answer: Mapping[str, Any]) -> Any:
     from rich.table import Table
 
     from metaft.studying.combining import LeftOut
-    from metaft.studying.tables import left_out_table
 
     table = Table("factor", "levels, the reference first", title=f"{answer['study']}")
     for factor, levels in answer["levels"].items():
         table.add_row(factor, ", ".join(levels))
-    left_out = left_out_table([LeftOut(**one) for one in answer["left_out"]])
     return Group(
         table,
         f"tasks      {', '.join(answer['tasks'])}",
-        *([lay_out(left_out)] if left_out else []),
+        *_left_out([LeftOut(**one) for one in answer["left_out"]]),
     )
+
+
+def _left_out(left_out: Sequence[LeftOut]) -> list[Any]:
+    """Lay out what was left out, with few of the names where they are many; the page has all."""
+    from metaft.studying.tables import left_out_table
+
+    table = left_out_table(left_out, most_named=_MOST_NAMED)
+    return [lay_out(table, is_prose=True)] if table else []
 
 
 def _render(report: StudyReport) -> Any:
     from rich.console import Group
 
-    from metaft.studying.tables import left_out_table, level_table
+    from metaft.studying.tables import level_table
 
     factors = [factor for factor in report.factors if factor.tasks]
-    left_out = left_out_table(report.left_out)
     return Group(
         report.answer,
         *(lay_out(level_table(factor), is_tight=True) for factor in factors),
-        *([lay_out(left_out)] if left_out else []),
+        *_left_out(report.left_out),
     )

@@ -61,15 +61,27 @@ def study_tables(report: StudyReport) -> dict[str, list[Table]]:
     }
 
 
-def left_out_table(left_out: Sequence[LeftOut]) -> Table | None:
-    """Return what was left out; None where nothing was."""
+def left_out_table(left_out: Sequence[LeftOut], *, most_named: int | None = None) -> Table | None:
+    """Return what was left out; None where nothing was.
+
+    Args:
+        left_out: One by one; those that share a reason get one row.
+        most_named: Tasks that a row names, the others are counted; None names all.
+    """
     if not left_out:
         return None
     by_reason: dict[tuple[str, str], list[str]] = {}
     for one in left_out:
         by_reason.setdefault((one.what or "the task", one.why), []).append(one.task)
-    rows = tuple((what, ", ".join(tasks), why) for (what, why), tasks in by_reason.items())
+    rows = tuple((what, _named(tasks, most_named), why) for (what, why), tasks in by_reason.items())
     return Table("left-out", "Left out", ("what", "of", "why"), rows)
+
+
+def _named(tasks: Sequence[str], most: int | None) -> str:
+    """Name tasks, and count those that are too many."""
+    if most is None or len(tasks) <= most + 1:
+        return ", ".join(tasks)
+    return f"{', '.join(tasks[:most])} and {len(tasks) - most} more"
 
 
 def mean_epochs(factor: FactorReport, level: str) -> float:
