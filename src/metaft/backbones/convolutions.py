@@ -8,15 +8,14 @@ the 91 ms that all convolutions of a step of 8 images took backward (docs/design
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
-_NAMES = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-"""The arguments of `torch.conv2d`, in their order."""
+from metaft.backbones.replacing import Replaced
 
 
 def quick_convolutions(device: str) -> AbstractContextManager[object]:
@@ -25,31 +24,24 @@ def quick_convolutions(device: str) -> AbstractContextManager[object]:
     Without autocast nothing changes either: the arithmetic is then the caller's choice.
     """
     if device == "cpu" and torch.is_autocast_enabled("cpu"):
-        return _SlowDepthwiseInFull()
+        return Replaced(torch.conv2d, _convolve)
     return contextlib.nullcontext()
 
 
-class _SlowDepthwiseInFull(TorchFunctionMode):
-    """Sees every convolution in this thread, by a module or by a model's own code."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if func is torch.conv2d:
-            given = {**dict(zip(_NAMES, args, strict=False)), **(kwargs or {})}
-            if _is_slow_in_bf16(given):
-                with torch.autocast("cpu", enabled=False):
-                    return func(**{**given, "input": given["input"].float()})
-        return func(*args, **(kwargs or {}))
-
-
-def _is_slow_in_bf16(given: Mapping[str, Any]) -> bool:
-    weight, stride, groups = given["weight"], given.get("stride", 1), given.get("groups", 1)
-    if not 1 < groups == given["input"].shape[1] == len(weight):
-        return False
+def _convolve(  # noqa: PLR0917 - these are the arguments of torch.conv2d
+    input: Tensor,  # noqa: A002
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: Any = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Do what `torch.conv2d` does, in float32 where bf16 is slow."""
+    others = (weight, bias, stride, padding, dilation, groups)
+    is_depthwise = 1 < groups == input.shape[1] == len(weight)
     largest_stride = stride if isinstance(stride, int) else max(stride)
-    return largest_stride > 1 or max(weight.shape[2:]) > 3
+    if not is_depthwise or (largest_stride == 1 and max(weight.shape[2:]) <= 3):
+        return torch.conv2d(input, *others)
+    with torch.autocast("cpu", enabled=False):
+        return torch.conv2d(input.float(), *others)
