@@ -28,7 +28,6 @@ from measuring import Figure, times_faster
 
 from metaft.backbones.backbone import Backbone
 from metaft.backbones.load import default_backbone, load_backbone
-from metaft.cli.output import print_answer
 from metaft.finetuning.loop import fine_tune
 from metaft.finetuning.prefix_cache import PrefixCache
 from metaft.recipes import PLAIN, Recipe
@@ -89,12 +88,9 @@ def main() -> None:
     backbone = load_backbone(planned[names[0]][0])
     recipe = Recipe(epochs=2)
     figures = [measure_overhead(task, backbone, recipe, options.rounds)]
-    answer = {
-        "machine": measuring.describe_machine(["optuna"]),
-        "figures": measuring.table_of(figures, "cpu"),
-        "notes": [_in_words(line) for line in lines],
-    }
-    print_answer(answer, options.format, measuring.render)
+    measuring.print_figures(
+        figures, options.format, packages=["optuna"], notes=[_in_words(line) for line in lines]
+    )
 
 
 def recipes_of(task: Task, rate: float, epochs: int) -> dict[str, Recipe]:

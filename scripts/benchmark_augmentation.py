@@ -23,7 +23,6 @@ from measuring import Cost, Figure, Spread, times_faster
 
 from metaft.backbones.backbone import Backbone
 from metaft.backbones.load import default_backbone, load_backbone
-from metaft.cli.output import print_answer
 from metaft.finetuning.augmentation import build_augmenter
 from metaft.finetuning.loop import begin_run
 from metaft.finetuning.prefix_cache import PrefixCache
@@ -53,12 +52,7 @@ def main() -> None:
     backbone = load_backbone(options.backbone or default_backbone(task.modality))
     recipe = Recipe(epochs=options.rounds + 1, augmentation_strength=options.strength)
     figures = measure(task, backbone, recipe)
-    answer = {
-        "machine": measuring.describe_machine(["torchvision"]),
-        "figures": measuring.table_of(figures, "cpu"),
-        "notes": list(NOTES),
-    }
-    print_answer(answer, options.format, measuring.render)
+    measuring.print_figures(figures, options.format, packages=["torchvision"], notes=NOTES)
 
 
 def measure(task: Task, backbone: Backbone, recipe: Recipe) -> list[Figure]:

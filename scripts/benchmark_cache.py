@@ -27,7 +27,6 @@ from measuring import Cost, Figure, Spread, times_faster
 
 from metaft.backbones.backbone import Backbone
 from metaft.backbones.load import default_backbone, load_backbone
-from metaft.cli.output import print_answer
 from metaft.finetuning.device import Compute, resolve_compute
 from metaft.finetuning.feed import open_feed
 from metaft.finetuning.loop import FineTuned, fine_tune
@@ -81,12 +80,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     setting = _set_up(options)
     figures = _measure(setting, options.rounds)
-    answer = {
-        "machine": measuring.describe_machine(),
-        "figures": measuring.table_of(figures, "cpu"),
-        "notes": [*NOTES, *_differences(setting)],
-    }
-    print_answer(answer, options.format, measuring.render)
+    measuring.print_figures(figures, options.format, notes=[*NOTES, *_differences(setting)])
 
 
 def _parse_arguments() -> argparse.Namespace:

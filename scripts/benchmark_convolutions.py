@@ -21,7 +21,6 @@ from measuring import Figure, times_faster
 from metaft.backbones import image
 from metaft.backbones.backbone import Backbone
 from metaft.backbones.load import load_backbone
-from metaft.cli.output import print_answer
 from metaft.finetuning.loop import OpenRun, begin_run
 from metaft.finetuning.outcome import EpochRecord
 from metaft.finetuning.prefix_cache import PrefixCache
@@ -50,12 +49,7 @@ def main() -> None:
         for identity in options.backbone or BACKBONES
         for figure in measure(task, load_backbone(identity), recipe)
     ]
-    answer = {
-        "machine": measuring.describe_machine(["timm"]),
-        "figures": measuring.table_of(figures, "cpu"),
-        "notes": list(NOTES),
-    }
-    print_answer(answer, options.format, measuring.render)
+    measuring.print_figures(figures, options.format, packages=["timm"], notes=NOTES)
 
 
 def measure(task: Task, backbone: Backbone, recipe: Recipe) -> list[Figure]:

@@ -160,6 +160,31 @@ def table_of(figures: Iterable[Figure], clock: Clock) -> list[dict[str, Any]]:
     ]
 
 
+def print_figures(
+    figures: Iterable[Figure],
+    output_format: str,
+    *,
+    packages: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> None:
+    """Print figures that CPU seconds decide, and where they were measured.
+
+    Args:
+        figures: What was measured.
+        output_format: `table`, `json` or `yaml`.
+        packages: Distributions to name beside those that every trace names.
+        notes: Sentences below the table.
+    """
+    from metaft.cli.output import print_answer
+
+    answer = {
+        "machine": describe_machine(packages),
+        "figures": table_of(figures, "cpu"),
+        "notes": list(notes),
+    }
+    print_answer(answer, output_format, render)
+
+
 def render(answer: Mapping[str, Any]) -> Any:
     """Turn `{"machine": {...}, "figures": table_of(...), "notes": [...]}` into a rich table."""
     from rich.console import Group
