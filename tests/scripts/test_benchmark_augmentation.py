@@ -19,3 +19,5 @@ def test_it_measures_every_method(
     (judged,) = [figure for figure in figures if figure.goal]
     assert judged.what.startswith("together")
     assert judged.goal == pytest.approx(1 / 1.05 if kind == "classification" else 1 / 1.1)
+    shares = [figure for figure in figures if "share" in figure.what]
+    assert [0 < figure.cpu.median < 1 for figure in shares] == [True]
