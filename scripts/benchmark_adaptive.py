@@ -93,9 +93,11 @@ def main() -> None:
     )
 
 
-def recipes_of(task: Task, rate: float, epochs: int) -> dict[str, Recipe]:
+def recipes_of(
+    task: Task, rate: float, epochs: int, max_length: int = PLAIN.max_length
+) -> dict[str, Recipe]:
     """Return method -> recipe, all with one budget."""
-    base = dataclasses.replace(PLAIN, epochs=epochs)
+    base = dataclasses.replace(PLAIN, epochs=epochs, max_length=max_length)
     suggested = dataclasses.replace(base, learning_rate=rate)
     return {
         "plain": base,
@@ -198,7 +200,8 @@ def _recipes(name: str, options: argparse.Namespace) -> tuple[str, dict[str, Rec
     task = load_task(name)
     backbone = options.backbone or default_backbone(task.modality)
     suggestion = suggest_for(name, backbone=backbone, rows=options.rows, task=task)
-    recipes = recipes_of(task, suggestion.recipe.learning_rate, options.epochs)
+    rate = suggestion.recipe.learning_rate
+    recipes = recipes_of(task, rate, options.epochs, options.max_length)
     return load_backbone(backbone).identity, recipes
 
 
@@ -220,6 +223,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--backbone", help="default: that of the task's modality")
     parser.add_argument("--rows", type=int, default=512, help="training rows")
     parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--max-length", type=int, default=PLAIN.max_length, help="tokens per row")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=5, help="of the overhead")
     parser.add_argument("--store", default="sqlite:///adaptive.db", help="a SQLAlchemy URL")
