@@ -196,14 +196,15 @@ class _PoolOfThisProcess:
 
 @pytest.fixture
 def workers_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let recorder and searches do in this process, one worker after the other, what is theirs."""
+    """Let recorder, searches and studies do their work here, one worker after the other."""
     from metaft.searching import working
+    from metaft.studying import running
     from metaft.traces import recorder
 
     def open_pool(engine: str, workers: int, address: str | None = None) -> Any:
         return contextlib.nullcontext(_PoolOfThisProcess(workers))
 
-    for module in (recorder, working):
+    for module in (recorder, running, working):
         monkeypatch.setattr(module, "open_pool", open_pool)
 
 

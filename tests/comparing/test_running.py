@@ -46,6 +46,7 @@ def _race(task: Task, backbone: str, train_rows: int) -> Choice:
     return Choice(RACERS[0], racers=RACERS)
 
 
+@pytest.mark.usefixtures("workers_in_process")
 def test_a_race_runs_first_epochs_and_then_its_winner(backbone_folder: str, tmp_path: Path) -> None:
     store = TraceStore(f"sqlite:///{tmp_path / 'traces.db'}")
     methods = [*parse_methods("plain,half_frozen")[:1], Method("race", _race)]
@@ -99,6 +100,7 @@ def test_searches_are_made_once_and_their_best_trial_counts(
     assert again.tasks[0].trace_ids == plan.tasks[0].trace_ids
 
 
+@pytest.mark.usefixtures("workers_in_process")
 def test_without_time_no_race_has_a_winner(backbone_folder: str, tmp_path: Path) -> None:
     store = TraceStore(f"sqlite:///{tmp_path / 'traces.db'}")
     methods = [Method("race", _race), Method("plain", lambda *_: Choice(PLAIN))]

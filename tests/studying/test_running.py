@@ -55,6 +55,7 @@ _MORE = {
 }
 
 
+@pytest.mark.usefixtures("workers_in_process")
 def test_a_time_limit_leaves_runs_for_the_next_call(card_of, store) -> None:
     methods = ["plain", "search-tpe-2"]
     card = card_of(methods=methods, search_space={"learning_rate": [1e-3, 1e-2]})
@@ -79,6 +80,7 @@ def test_a_time_limit_leaves_runs_for_the_next_call(card_of, store) -> None:
     assert searched[0].validation == (best.validation["accuracy"],)
 
 
+@pytest.mark.usefixtures("workers_in_process")
 def test_one_factor_at_a_time_gives_what_a_prior_screens(card_of, store) -> None:
     factors = {
         "schedule": {"constant": {}, "cosine": {"schedule": "cosine"}},
@@ -92,6 +94,7 @@ def test_one_factor_at_a_time_gives_what_a_prior_screens(card_of, store) -> None
     assert found.traces == 6
 
 
+@pytest.mark.usefixtures("workers_in_process")
 def test_methods_that_choose_the_same_run_share_it(card_of, store) -> None:
     card = card_of(methods=["plain", "same"], recipes={"same": {"learning_rate": 5e-5}})
     plan = plan_study(card, "small", store)
