@@ -17,8 +17,8 @@ Outcome = Literal["better", "worse", "no worse", "open"]
 _SAID: dict[Outcome, tuple[str, str]] = {
     "better": ("beats", "beat"),
     "no worse": (
-        "is less than {margin:g} points worse than",
-        "are less than {margin:g} points worse than",
+        "is no worse, to within {margin:g} points, than",
+        "are no worse, to within {margin:g} points, than",
     ),
     "open": ("is not shown to differ from", "are not shown to differ from"),
     "worse": ("loses to", "lose to"),
