@@ -65,6 +65,7 @@ def test_folder_holds_the_report(compared: Compared) -> None:
     assert files == ["report.html", "report.json", "traces.parquet"]
 
 
+@pytest.mark.usefixtures("workers_in_process")
 def test_second_call_makes_no_run_and_prints_tables(compared: Compared) -> None:
     result = _compare(*compared.options, "--out", compared.folder / "again")
     assert result.exit_code == 0, result.stderr

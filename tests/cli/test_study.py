@@ -59,6 +59,7 @@ def test_a_dry_run_says_the_size_of_the_grid_and_runs_nothing(card: Path, tmp_pa
     assert "none, half" in shown
 
 
+@pytest.mark.usefixtures("workers_in_process")
 def test_a_study_is_run_reported_and_not_run_again(card: Path, tmp_path: Path) -> None:
     options = [card, "--small", "--store", f"sqlite:///{tmp_path}/traces.db", "--workers", 1]
     result = _study(*options, "--out", tmp_path / "out", "--format", "json")
@@ -78,6 +79,7 @@ def test_a_study_is_run_reported_and_not_run_again(card: Path, tmp_path: Path) -
     assert runs == (tmp_path / "out" / "runs.csv").read_text(), "to the last second"
 
 
+@pytest.mark.usefixtures("workers_in_process")
 def test_the_default_folder_is_named_after_the_study(
     card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
