@@ -26,6 +26,7 @@ from measuring import Cost, Figure, Spread, times_faster
 from metaft.backbones.backbone import Backbone
 from metaft.backbones.load import default_backbone, load_backbone
 from metaft.finetuning.augmentation import build_augmenter
+from metaft.finetuning.batches import training_batches
 from metaft.finetuning.loop import begin_run
 from metaft.finetuning.prefix_cache import PrefixCache
 from metaft.recipes import IMAGE_AUGMENTATIONS, TEXT_AUGMENTATIONS, Recipe
@@ -113,7 +114,7 @@ def _changing(
     examples = cache.examples("train", recipe)
     augmenter = build_augmenter(backbone, task.train, examples, recipe)
     assert augmenter is not None  # The recipe names methods.
-    batches = np.array_split(np.arange(len(examples)), max(1, len(examples) // recipe.batch_size))
+    batches = training_batches(examples.lengths, recipe.batch_size, np.random.default_rng(0))
 
     def change(epoch: int) -> None:
         for rows in batches:
