@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from dataclasses import replace
 
 import benchmark_init
 import few_shot_cells
@@ -91,7 +92,12 @@ def test_a_run_goes_on_where_it_was_killed_and_is_reported(trained, tmp_path, ca
 
     init_report.print_report(trained, results)
     page = capsys.readouterr().out
-    for words in ("Test accuracy, points", "the best of the first four", "Mean steps to 95 %"):
+    for words in (
+        "Test accuracy, points",
+        "the best of the first four",
+        "Mean steps to 95 %",
+        "on the way",
+    ):
         assert words in page
     assert "| reptile | 1 | 1 |" in page
     folder = trained.inits / "reptile"
@@ -164,6 +170,22 @@ def test_steps_are_those_of_the_first_look_that_reaches_the_share():
     curve = {0: 0.3, 4: 0.7, 8: 0.69, 20: 0.9}
     assert init_report.steps_to_share(curve, 0.69) == 4
     assert init_report.steps_to_share(curve, 0.95) == 24
+
+
+def test_curves_are_means_over_the_datasets_that_every_method_has():
+    looked = {"one": ((0, 0.2), (12, 0.6)), "two": ((0, 0.4), (12, 0.9))}
+    results = [
+        replace(_result(method, 0.5, dataset=dataset, shots=shots), curve=curve)
+        for method in ("reptile", "prototype")
+        for dataset, curve in looked.items()
+        for shots in (4, 8, 16)
+        if (method, dataset) != ("prototype", "two")
+    ]
+    by_both = init_report._curves(None, results, ["reptile", "prototype"])
+    assert "over 1 datasets" in by_both[0]
+    assert by_both[-2:] == [f"| {m} | 20.0 |  |  |  |  | 60.0 |" for m in ("reptile", "prototype")]
+    assert init_report._curves(None, results, ["reptile"])[-1].endswith(" 75.0 |")
+    assert init_report._curves(None, [], ["reptile"]) == []
 
 
 @pytest.mark.mirror
