@@ -263,6 +263,7 @@ def _memory_in_words(plan: MemoryPlan, settings: MetaSettings) -> str:
             f" for {settings.inner_steps} inner steps ({plan.checkpointed_mib:,.0f} MiB with "
             "--set checkpointing=on)"
         )
+    said += " beside what is loaded"
     if plan.available_mib is None:
         return f"{said}."
     return f"{said}; {plan.available_mib:,.0f} MiB are free."
@@ -290,7 +291,8 @@ def _render(answer: dict[str, Any]) -> Any:
     from rich.table import Table
 
     table = Table("", "", show_header=False, box=None)
-    table.add_row("store", answer["store"])
+    if "traces" in answer or "prior" in answer:
+        table.add_row("store", answer["store"])
     for stage, add_rows in (("traces", _add_traces), ("init", _add_init), ("prior", _add_prior)):
         if stage in answer:
             add_rows(table, answer[stage])
@@ -310,9 +312,12 @@ def _add_traces(table: Table, traces: dict[str, Any]) -> None:
 
 
 def _add_init(table: Table, init: dict[str, Any]) -> None:
+    table.add_row("initialisation", f"{init['file']}")
     learned = f"{init['algorithm']}, {init['steps']} steps over {init['tasks']} tasks"
-    cost = f"{init['cpu_seconds']:.0f} s of the processor, {init['peak_memory_mib']:,.0f} MiB"
-    table.add_row("initialisation", f"{learned}, {init['train_seconds']:.0f} s ({cost})")
+    table.add_row("learned by", learned)
+    seconds = f"{init['train_seconds']:.0f} s ({init['cpu_seconds']:.0f} s of the processor)"
+    memory = f"{init['peak_memory_mib']:,.0f} MiB with all that was loaded"
+    table.add_row("cost", f"{seconds}, at most {memory}")
 
 
 def _add_prior(table: Table, prior: dict[str, Any]) -> None:
