@@ -27,7 +27,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from few_shot_cells import DEVELOP, FEW, MANY, Cell, Group, Plan, Result, groups_of
 from held_out import split_datasets
-from init_report import print_report, write_evidence
+from init_evidence import write_evidence
+from init_report import print_report
 from joblib import Parallel, delayed
 
 from metaft.errors import MetaftError

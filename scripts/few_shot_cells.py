@@ -172,7 +172,7 @@ def chosen_options(
     """
     chosen = {}
     for method in methods:
-        means = _mean_accuracies(results, method)
+        means = mean_accuracies(results, method)
         options = options_of(method)
         usual = options[(len(options) - 1) // 2]
         chosen[method] = max(options, key=lambda option: (means.get(option, -1.0), option == usual))
@@ -182,7 +182,7 @@ def chosen_options(
 def best_meta_learned(results: Sequence[Result], methods: Sequence[str]) -> str | None:
     """Return the meta-learned method that was best on the development datasets, if any was run."""
     learned = [method for method in methods if method in META_LEARNED]
-    means = {method: _mean_accuracies(results, method) for method in learned}
+    means = {method: mean_accuracies(results, method) for method in learned}
     developed = [method for method in learned if means[method]]
     return max(developed, key=lambda method: max(means[method].values()), default=None)
 
@@ -268,7 +268,7 @@ def _cells(
     ]
 
 
-def _mean_accuracies(
+def mean_accuracies(
     results: Sequence[Result], method: str
 ) -> Mapping[tuple[float, HeadStart], float]:
     """Return the mean accuracy of each option of a method over the development datasets."""

@@ -118,12 +118,14 @@ def test_an_initialisation_survives_a_new_fit(folder: Path, traces, make_world, 
     out.mkdir()
     (out / "init.safetensors").write_bytes(b"weights")
     (out / "init.checkpoint.safetensors").write_bytes(b"weights and more")
+    (out / "initialisation.json").write_text("what a comparison said")
     prior = write_prior(world.traces, world.described, out, relatives=world.relatives)
     assert (out / "init.safetensors").read_bytes() == b"weights"
     assert "init.safetensors" in prior.manifest["files"]
     # An unfinished meta-training goes on after the fit, and is no part of the prior.
     assert (out / "init.checkpoint.safetensors").read_bytes() == b"weights and more"
     assert "init.checkpoint.safetensors" not in prior.manifest["files"]
+    assert (out / "initialisation.json").read_text() == "what a comparison said"
     fit_module._check_folder(out)
 
 

@@ -65,7 +65,7 @@ def test_both_tests_must_show_a_gain(folder, changed, why):
     ("rows", "backbone", "change", "why"),
     [
         (100, "minilm", {}, "nothing was compared near 100 training rows"),
-        (24, "other", {}, "the prior's initialisation is one of minilm"),
+        (24, "other", {}, "the initialisation that was compared is minilm's"),
         (24, "minilm", {"sha256": "0"}, "it was another initialisation that was compared"),
         (24, "minilm", {"sizes": ()}, "nothing was compared near"),
     ],
@@ -82,6 +82,15 @@ def test_without_a_comparison_or_an_initialisation_the_pretrained_weights_stay(f
     assert "was not compared" in recommend_start(folder, "minilm", 24).why
     (folder / INITIALISATION).unlink()
     assert "holds no meta-learned" in recommend_start(folder, "minilm", 24).why
+
+
+@pytest.mark.parametrize(("rows", "found"), [(24, "+3.2 points"), (512, "-0.1 points")])
+def test_weights_that_do_not_ship_are_told_of_and_not_recommended(folder, rows, found):
+    (folder / INITIALISATION).unlink()
+    start = recommend_start(folder, "minilm", rows)
+    assert start.init == "pretrained"
+    assert start.why.startswith("the prior holds no meta-learned initialisation; reptile against")
+    assert found in start.why
 
 
 @pytest.mark.parametrize("text", ["torn", '{"schema": 9}', '{"schema": 1, "sizes": [{}]}', "[]"])

@@ -8,11 +8,14 @@ from dataclasses import replace
 
 import benchmark_init
 import few_shot_cells
+import init_evidence
 import init_report
+import init_significance
 import pytest
 from few_shot_cells import DEVELOP, FEW, MANY, Cell, Plan, Result
 from held_out import NAMED, Split, split_datasets
 
+from metaft.errors import PriorError
 from metaft.metalearning.train import meta_train
 from metaft.prior.starting import StartEvidence, recommend_start
 from metaft.recipes import Recipe
@@ -101,10 +104,20 @@ def test_a_run_goes_on_where_it_was_killed_and_is_reported(trained, tmp_path, ca
         assert words in page
     assert "| reptile | 1 | 1 |" in page
     folder = trained.inits / "reptile"
-    init_report.write_evidence(trained, results, folder)
+    init_evidence.write_evidence(trained, results, folder)
     evidence = StartEvidence.read(folder)
     assert (evidence.algorithm, evidence.datasets) == ("reptile", 3)
     assert recommend_start(folder, evidence.backbone, 16).init in ("pretrained", "meta")
+
+    bare = tmp_path / "prior"
+    bare.mkdir()
+    init_evidence.write_evidence(trained, results, bare)
+    told = recommend_start(bare, evidence.backbone, 16).why
+    best = few_shot_cells.best_meta_learned(results, METHODS)
+    assert f"holds no meta-learned initialisation; {best} against" in told
+    (bare / "init.safetensors").write_bytes(b"of another training")
+    with pytest.raises(PriorError, match="was compared"):
+        init_evidence.write_evidence(trained, results, bare)
 
 
 def test_time_that_is_up_starts_nothing(plan, tmp_path):
@@ -135,6 +148,20 @@ def test_rate_and_head_are_chosen_on_the_development_datasets_alone():
     }
 
 
+def test_every_option_is_shown_with_the_chosen_one_bold():
+    results = [
+        _result("reptile", 0.9, stage=DEVELOP, rate=3e-4, head="prototype"),
+        _result("reptile", 0.8, stage=DEVELOP, rate=1e-3),
+        _result("prototype", 0.7, stage=DEVELOP, rate=0.0, head="prototype"),
+    ]
+    lines = init_report._options(None, results, ["prototype", "reptile"])
+    assert lines[-3:] == [
+        "| prototype | prototype | **70.0** |  |  |  |",
+        "| reptile | zero |  |  |  | 80.0 |",
+        "| reptile | prototype |  |  | **90.0** |  |",
+    ]
+
+
 def test_datasets_count_once_and_only_where_every_method_has_them():
     results = [
         _result(method, accuracy, dataset=dataset, seed=seed)
@@ -143,9 +170,9 @@ def test_datasets_count_once_and_only_where_every_method_has_them():
         for seed in (0, 1)
     ]
     results += [_result("reptile", 0.1, dataset="alone"), _result("pretrained", 0.9, seed=2)]
-    means = init_report._means(results, FEW, 8, ["pretrained", "reptile"])
+    means = init_significance.means_of(results, FEW, 8, ["pretrained", "reptile"])
     assert means == {"pretrained": {"two": 50.0}, "reptile": {"two": pytest.approx(70.0)}}
-    assert init_report._means(results, FEW, (8, 16), ["pretrained", "reptile"]) == {}
+    assert init_significance.means_of(results, FEW, (8, 16), ["pretrained", "reptile"]) == {}
     assert few_shot_cells.best_meta_learned(results, ["reptile"]) is None
 
 
@@ -157,8 +184,8 @@ def test_the_rival_is_the_best_simple_one_and_the_family_is_corrected_together()
         for at in range(12)
         for n in (4, 8, 16)
     ]
-    assert init_report.best_simple(results, list(scores)) == "lp-ft"
-    tests = init_report.paired_tests(results, list(scores), "lp-ft")
+    assert init_significance.best_simple(results, list(scores)) == "lp-ft"
+    tests = init_significance.paired_tests(results, list(scores), "lp-ft")
     assert set(tests) == {(m, n) for m in ("reptile", "anil") for n in (0, 4, 8, 16)}
     gain = tests["reptile", 0]
     assert gain.found.mean_difference == pytest.approx(6.0)
@@ -168,8 +195,8 @@ def test_the_rival_is_the_best_simple_one_and_the_family_is_corrected_together()
 
 def test_steps_are_those_of_the_first_look_that_reaches_the_share():
     curve = {0: 0.3, 4: 0.7, 8: 0.69, 20: 0.9}
-    assert init_report.steps_to_share(curve, 0.69) == 4
-    assert init_report.steps_to_share(curve, 0.95) == 24
+    assert init_significance.steps_to_share(curve, 0.69) == 4
+    assert init_significance.steps_to_share(curve, 0.95) == 24
 
 
 def test_curves_are_means_over_the_datasets_that_every_method_has():

@@ -39,6 +39,7 @@ from metaft.prior.readme import render_readme
 from metaft.prior.scores import ScoreModel
 from metaft.prior.screening import Pair, find_pairs, modality_of, screen, traces_of
 from metaft.prior.space import Space
+from metaft.prior.starting import EVIDENCE
 from metaft.prior.table import Block, TraceTable, tabulate
 from metaft.prior.validate import validate
 from metaft.tasks.card import relatives_of
@@ -67,8 +68,9 @@ def fit_prior(
 ) -> Prior:
     """Fit a prior to traces, validate it, and write it to a folder.
 
-    An `init.safetensors` that is in the folder already is kept, and so are the checkpoint of
-    an unfinished meta-training, and screening traces where no others are given.
+    An `init.safetensors` that is in the folder already is kept, and so are what comparing it
+    showed, the checkpoint of an unfinished meta-training, and screening traces where no others
+    are given.
 
     Args:
         traces: Runs on tasks that `load_task` still finds, or that metaft did not make. Those
@@ -170,7 +172,7 @@ def write_prior(
             write_parquet(traces_of(pairs), folder / SCREENING)
             screened["screening"] = screen(pairs).to_mapping()
         frame_from_described(described).to_parquet(folder / FEATURES_FILE, index=False)
-        for name in (INITIALISATION, _checkpoint_name()):
+        for name in _kept_names():
             if (out / name).is_file():
                 shutil.copy2(out / name, folder / name)
         rows = describe_blocks(table.blocks, described)
@@ -210,7 +212,7 @@ def _check_folder(out: Path) -> None:
     """Refuse to replace a folder that holds something other than a prior."""
     if not out.exists():
         return
-    own = {MANIFEST, TRACES, FEATURES_FILE, INITIALISATION, SCREENING, README, _checkpoint_name()}
+    own = {MANIFEST, TRACES, FEATURES_FILE, SCREENING, README, *_kept_names()}
     foreign = [out] if out.is_file() else [path for path in out.iterdir() if path.name not in own]
     if foreign:
         raise PriorError(
@@ -238,11 +240,11 @@ def _outside_blocks(traces: Sequence[Trace]) -> dict[Block, Trace]:
     return outside
 
 
-def _checkpoint_name() -> str:
-    """Name what an unfinished meta-training leaves in the folder, to go on from."""
+def _kept_names() -> tuple[str, ...]:
+    """Name what meta-training and comparing leave in a prior's folder, an unfinished one too."""
     from metaft.metalearning.checkpoint import checkpoint_beside
 
-    return checkpoint_beside(Path(INITIALISATION)).name
+    return INITIALISATION, EVIDENCE, checkpoint_beside(Path(INITIALISATION)).name
 
 
 def _those_told_apart(traces: Sequence[Trace]) -> list[Trace]:

@@ -20,6 +20,8 @@ HARMLESS_POINTS = 0.3
 """How much worse the meta-learned start may be on many rows; the margin of the protocol."""
 
 _SIZE_TOLERANCE = 1.0  # log2 of the ratio of two sizes that count as alike
+_NOT_COMPARED = "the prior's initialisation was not compared with others"
+_NO_WEIGHTS = "the prior holds no meta-learned initialisation"
 _COMPARE = "scripts/benchmark_init.py compares (docs/meta-learning.md)"
 
 
@@ -53,7 +55,7 @@ class StartEvidence:
     """What a comparison said of one initialisation.
 
     Attributes:
-        sha256: Of the file `init.safetensors` that was compared.
+        sha256: Of the file `init.safetensors` that was compared; it need not be in the folder.
         backbone: Identity of its backbone.
         algorithm: How it was learned.
         datasets: Held-out datasets that were compared on.
@@ -114,6 +116,9 @@ class Start:
 def recommend_start(folder: Path, backbone: str, train_rows: int) -> Start:
     """Say which weights to start from; the meta-learned ones only where they were shown to help.
 
+    A prior may hold the evidence without the weights: of an initialisation that was not worth
+    its megabytes.
+
     Args:
         folder: Of the prior.
         backbone: Identity of the backbone of the run.
@@ -122,16 +127,16 @@ def recommend_start(folder: Path, backbone: str, train_rows: int) -> Start:
     Raises:
         PriorError: If what the comparison left cannot be read.
     """
-    if not (folder / INITIALISATION).is_file():
-        return Start("pretrained", "the prior holds no meta-learned initialisation")
+    has_weights = (folder / INITIALISATION).is_file()
     evidence = StartEvidence.read(folder)
     if evidence is None:
-        return Start("pretrained", "the prior's initialisation was not compared with others")
-    if evidence.sha256 != sha256_of(folder / INITIALISATION):
+        return Start("pretrained", _NOT_COMPARED if has_weights else _NO_WEIGHTS)
+    if has_weights and evidence.sha256 != sha256_of(folder / INITIALISATION):
         return Start("pretrained", "it was another initialisation that was compared")
     if evidence.backbone != backbone:
-        return Start("pretrained", f"the prior's initialisation is one of {evidence.backbone}")
-    return _judge(evidence, train_rows)
+        return Start("pretrained", f"the initialisation that was compared is {evidence.backbone}'s")
+    start = _judge(evidence, train_rows)
+    return start if has_weights else Start("pretrained", f"{_NO_WEIGHTS}; {start.why}")
 
 
 def _judge(evidence: StartEvidence, train_rows: int) -> Start:
