@@ -9,7 +9,7 @@ import pytest
 from metaft.errors import PriorError
 from metaft.files import sha256_of
 from metaft.prior.manifest import INITIALISATION
-from metaft.prior.starting import EVIDENCE, SizeEvidence, StartEvidence, recommend_start
+from metaft.prior.starting import EVIDENCE, SizeEvidence, Start, StartEvidence, recommend_start
 
 GAIN = SizeEvidence(24.0, "lp-ft", 3.2, 0.001, 0.004, is_harmless=True)
 NOTHING = SizeEvidence(512.0, "lp-ft", -0.1, 0.6, 0.7, is_harmless=True)
@@ -91,6 +91,8 @@ def test_weights_that_do_not_ship_are_told_of_and_not_recommended(folder, rows, 
     assert start.init == "pretrained"
     assert start.why.startswith("the prior holds no meta-learned initialisation; reptile against")
     assert found in start.why
+    far = recommend_start(folder, "minilm", 50_000)
+    assert far == Start("pretrained", "the prior holds no meta-learned initialisation")
 
 
 @pytest.mark.parametrize("text", ["torn", '{"schema": 9}', '{"schema": 1, "sizes": [{}]}', "[]"])

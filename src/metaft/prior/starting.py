@@ -135,22 +135,34 @@ def recommend_start(folder: Path, backbone: str, train_rows: int) -> Start:
         return Start("pretrained", "it was another initialisation that was compared")
     if evidence.backbone != backbone:
         return Start("pretrained", f"the initialisation that was compared is {evidence.backbone}'s")
-    start = _judge(evidence, train_rows)
-    return start if has_weights else Start("pretrained", f"{_NO_WEIGHTS}; {start.why}")
+    return _judge(evidence, train_rows, has_weights=has_weights)
 
 
-def _judge(evidence: StartEvidence, train_rows: int) -> Start:
-    nearest = min(
-        evidence.sizes, key=lambda size: _distance(size.train_rows, train_rows), default=None
-    )
-    if nearest is None or _distance(nearest.train_rows, train_rows) > _SIZE_TOLERANCE:
-        return Start("pretrained", f"nothing was compared near {train_rows:,} training rows")
-    said = (
-        f"{evidence.algorithm} against {nearest.rival}, {evidence.datasets} held-out datasets, "
-        f"{nearest.train_rows:,.0f} rows: {nearest.difference:+.1f} points "
-        f"(p = {_p_in_words(max(nearest.t_p_value, nearest.wilcoxon_p_value))})"
-    )
+def _judge(evidence: StartEvidence, train_rows: int, *, has_weights: bool) -> Start:
+    nearest = _nearest(evidence, train_rows)
+    if nearest is None:
+        far = f"nothing was compared near {train_rows:,} training rows"
+        return Start("pretrained", far if has_weights else _NO_WEIGHTS)
+    said = _in_words(evidence, nearest)
+    if not has_weights:
+        return Start("pretrained", f"{_NO_WEIGHTS}; {said}")
     return Start("meta" if nearest.is_gain else "pretrained", said)
+
+
+def _nearest(evidence: StartEvidence, train_rows: int) -> SizeEvidence | None:
+    """Return what was found at the size most alike, if any is alike."""
+    alike = [
+        size for size in evidence.sizes if _distance(size.train_rows, train_rows) <= _SIZE_TOLERANCE
+    ]
+    return min(alike, key=lambda size: _distance(size.train_rows, train_rows), default=None)
+
+
+def _in_words(evidence: StartEvidence, size: SizeEvidence) -> str:
+    return (
+        f"{evidence.algorithm} against {size.rival}, {evidence.datasets} held-out datasets, "
+        f"{size.train_rows:,.0f} rows: {size.difference:+.1f} points "
+        f"(p = {_p_in_words(max(size.t_p_value, size.wilcoxon_p_value))})"
+    )
 
 
 def _distance(rows: float, other: float) -> float:
