@@ -213,7 +213,7 @@ def _solve_cell(plan: Plan, cell: Cell, problem: FewShotProblem, recipe: Recipe)
     if cell.rate:
         recipe = dataclasses.replace(recipe, learning_rate=cell.rate)
     if cell.method == LAYERED:
-        decay = _layer_rate_decay(plan.file_of(cell.method))
+        decay = layer_rate_decay(plan.file_of(cell.method))
         recipe = dataclasses.replace(recipe, layer_rate_decay=decay)
     many = cell.stage == MANY
     steps = 0 if not cell.rate else MANY_STEPS if many else STEPS
@@ -310,5 +310,6 @@ def _start(plan: Plan, method: str) -> Backbone:
 
 
 @cache
-def _layer_rate_decay(path: Path) -> float:
+def layer_rate_decay(path: Path) -> float:
+    """Return the decay of rates from block to block that is nearest to what Meta-SGD learned."""
     return layer_rate_decay_of(_pretrained(), read_initialisation(path).learned_rates)

@@ -17,6 +17,7 @@ from few_shot_cells import (
     Result,
     best_meta_learned,
     chosen_options,
+    layer_rate_decay,
     mean_accuracies,
     options_of,
     read_initialisation,
@@ -182,14 +183,16 @@ def _many(_: Plan, results: Sequence[Result], methods: Sequence[str]) -> list[st
     return _table(f"{MANY_ROWS} training rows, {datasets} datasets", header, rows) if rows else []
 
 
-def _layers(_: Plan, results: Sequence[Result], methods: Sequence[str]) -> list[str]:
+def _layers(plan: Plan, results: Sequence[Result], methods: Sequence[str]) -> list[str]:
     pair = [method for method in ("meta-sgd", LAYERED) if method in methods]
     means = means_of(results, FEW, MEAN_SHOTS, pair)
     if len(means) < 2:
         return []
     found, _differences = compare_methods(means, LAYERED, "meta-sgd")
+    decay = layer_rate_decay(plan.file_of(LAYERED))
     return [
-        f"Learned layer-wise rates against a single one, both from Meta-SGD's weights: "
+        f"Learned layer-wise rates (a decay of {decay:.3g} from each block to the one below) "
+        f"against a single one, both from Meta-SGD's weights: "
         f"{found.mean_difference:+.2f} points over {found.pairs} datasets "
         f"(t {found.t_test.p_value:.3g}, Wilcoxon {found.wilcoxon.p_value:.3g})."
     ]

@@ -99,6 +99,7 @@ def test_a_run_goes_on_where_it_was_killed_and_is_reported(trained, tmp_path, ca
         "Test accuracy, points",
         "the best of the first four",
         "Mean steps to 95 %",
+        "(a decay of ",
         "on the way",
     ):
         assert words in page
