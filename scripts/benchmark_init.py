@@ -4,12 +4,14 @@
     python scripts/benchmark_init.py held-out             # tasks that must give no episode
     python scripts/benchmark_init.py run --inits DIR --results FILE.jsonl [--workers 2]
     python scripts/benchmark_init.py report --inits DIR --results FILE.jsonl [--prior PRIOR_DIR]
+        [--figure FILE.svg]
 
 `run` has three stages, each of which needs what the one before it stored: `develop` chooses rate
 and head of each method on other datasets, `few` compares at few shots, `many` at 512 rows. DIR
 holds one folder per algorithm with its init.safetensors. Every result is on the disk at once, so
 after any end the same call goes on; METAFT_DATA must name the mirror. `report` prints Markdown
-and, with --prior, writes what `metaft suggest` says of that prior's initialisation.
+and, with --prior, writes what `metaft suggest` says of that prior's initialisation; with --figure,
+it draws the learning curves.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from few_shot_cells import DEVELOP, FEW, MANY, Cell, Group, Plan, Result, groups_of
 from held_out import split_datasets
 from init_evidence import write_evidence
+from init_figure import draw_curves
 from init_report import print_report
 from joblib import Parallel, delayed
 
@@ -112,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--shots", help="Only these, comma-separated; for a trial.")
     running.add_argument("--minutes", type=float, default=1e6, help="Start no result after it.")
     reporting.add_argument("--prior", type=Path, help="Folder to write initialisation.json to.")
+    reporting.add_argument("--figure", type=Path, help="SVG file to draw learning curves into.")
     return parser
 
 
@@ -148,6 +152,8 @@ def _main() -> None:
     print_report(plan, results)
     if arguments.prior:
         write_evidence(plan, results, arguments.prior)
+    if arguments.figure:
+        draw_curves(results, plan.methods, arguments.figure)
 
 
 if __name__ == "__main__":

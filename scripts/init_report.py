@@ -24,6 +24,7 @@ from few_shot_cells import (
 )
 from init_significance import (
     MEAN_SHOTS,
+    accuracies_on_the_way,
     best_simple,
     compare_methods,
     mean_curves,
@@ -119,19 +120,14 @@ def _tests(_: Plan, results: Sequence[Result], methods: Sequence[str]) -> list[s
 
 
 def _curves(_: Plan, results: Sequence[Result], methods: Sequence[str]) -> list[str]:
-    """Show accuracies on the way; a method that takes no step has the first of them alone."""
-    by_shots = [mean_curves(results, shots) for shots in MEAN_SHOTS]
-    shown = [method for method in methods if all(method in curves for curves in by_shots)]
-    names = [set(curves[method]) for curves in by_shots for method in shown]
-    shared = sorted(set.intersection(*names)) if names else []
-    rows = []
-    for method in shown:
-        curves = [found[method][name] for found in by_shots for name in shared]
-        means = [[100 * curve[look] for curve in curves if look in curve] for look in LOOKS]
-        rows.append([method, *(f"{np.mean(values):.1f}" if values else "" for values in means)])
-    title = f"Accuracy on the way, mean of 4 to 16 shots over {len(shared)} datasets"
+    datasets, means = accuracies_on_the_way(results, methods, MEAN_SHOTS)
+    rows = [
+        [method, *(f"{curve[look]:.1f}" if look in curve else "" for look in LOOKS)]
+        for method, curve in means.items()
+    ]
+    title = f"Accuracy on the way, mean of 4 to 16 shots over {datasets} datasets"
     header = ["method", *(f"{look} steps" for look in LOOKS)]
-    return _table(title, header, rows) if shared else []
+    return _table(title, header, rows) if rows else []
 
 
 def _steps(plan: Plan, results: Sequence[Result], methods: Sequence[str]) -> list[str]:

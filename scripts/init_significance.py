@@ -125,3 +125,27 @@ def mean_curves(results: Sequence[Result], shots: int) -> dict[str, dict[str, di
         }
         for method, datasets in found.items()
     }
+
+
+def accuracies_on_the_way(
+    results: Sequence[Result], methods: Sequence[str], shots: Sequence[int]
+) -> tuple[int, dict[str, dict[int, float]]]:
+    """Average the looks over datasets and numbers of shots.
+
+    Returns:
+        Number of datasets that every method has, and method -> step -> accuracy in points; a
+        method that takes no step has the first look alone.
+    """
+    by_shots = [mean_curves(results, count) for count in shots]
+    shown = [method for method in methods if all(method in curves for curves in by_shots)]
+    names = [set(curves[method]) for curves in by_shots for method in shown]
+    shared = sorted(set.intersection(*names)) if names else []
+    means: dict[str, dict[int, float]] = {}
+    for method in shown if shared else []:
+        curves = [found[method][name] for found in by_shots for name in shared]
+        means[method] = {
+            look: float(np.mean([100 * curve[look] for curve in curves]))
+            for look in LOOKS
+            if all(look in curve for curve in curves)
+        }
+    return len(shared), means

@@ -9,6 +9,7 @@ from dataclasses import replace
 import benchmark_init
 import few_shot_cells
 import init_evidence
+import init_figure
 import init_report
 import init_significance
 import pytest
@@ -21,7 +22,7 @@ from metaft.prior.starting import StartEvidence, recommend_start
 from metaft.recipes import Recipe
 from metaft.tasks.card import relatives_of
 
-METHODS = ("pretrained", "linear-probe", "lp-ft", "prototype", "reptile", "meta-sgd")
+METHODS = (*few_shot_cells.SIMPLE, "reptile", "meta-sgd", few_shot_cells.LAYERED)
 WORDS = ("one", "two", "three", "four")
 
 
@@ -104,6 +105,9 @@ def test_a_run_goes_on_where_it_was_killed_and_is_reported(trained, tmp_path, ca
     ):
         assert words in page
     assert "| reptile | 1 | 1 |" in page
+    init_figure.draw_curves(results, METHODS, tmp_path / "curves.svg")
+    figure = (tmp_path / "curves.svg").read_text()
+    assert all(f"<!-- {text} -->" in figure for text in ("16 shots, 3 datasets", *METHODS))
     folder = trained.inits / "reptile"
     init_evidence.write_evidence(trained, results, folder)
     evidence = StartEvidence.read(folder)
@@ -209,6 +213,8 @@ def test_curves_are_means_over_the_datasets_that_every_method_has():
         for shots in (4, 8, 16)
         if (method, dataset) != ("prototype", "two")
     ]
+    datasets, means = init_significance.accuracies_on_the_way(results, ["reptile"], [4])
+    assert (datasets, means) == (2, {"reptile": {0: pytest.approx(30.0), 12: pytest.approx(75.0)}})
     by_both = init_report._curves(None, results, ["reptile", "prototype"])
     assert "over 1 datasets" in by_both[0]
     assert by_both[-2:] == [f"| {m} | 20.0 |  |  |  |  | 60.0 |" for m in ("reptile", "prototype")]
