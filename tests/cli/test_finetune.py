@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from metaft.cli import group
+from metaft.cli.finetune import _Choice
 from metaft.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ def dataset(tmp_path: Path) -> Path:
 def _finetune(dataset: Path | str, out: Path, *options: object) -> Result:
     arguments = ["finetune", "--dataset", dataset, "--out", out, "--offline", *options]
     return CliRunner().invoke(group, [str(argument) for argument in arguments])
+
+
+def test_what_was_predicted_is_the_suggested_recipe_from_the_pretrained_weights() -> None:
+    choice = _Choice(Recipe(), {"score": 0.9})
+    assert choice.changed({}, "pretrained").predicted == {"score": 0.9}
+    assert choice.changed({}, "meta").predicted is None
+    assert choice.changed({"seed": "3"}, "pretrained").predicted is None
 
 
 def test_a_run_from_a_csv_file(dataset: Path, backbone_folder: Path, tmp_path: Path) -> None:

@@ -119,6 +119,16 @@ def test_an_initialisation_is_learned_without_what_is_held_out(
     assert "--set checkpointing=on" in result.stderr
     assert (tmp_path / "prior" / "init.safetensors").is_file()
 
+    run = ["finetune", "--dataset", "convention_2012_party", "--backbone", backbone_folder]
+    run += ["--plain", "--rows", "16", "--set", "epochs=1", "--init", "meta", "--offline"]
+    run += ["--out", f"{tmp_path / 'run'}", "--format", "json"]
+    result = _metaft(*run, "--prior", f"{tmp_path / 'prior'}")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["init"] == "meta"
+    result = _metaft(*run, "--prior", f"{tmp_path}", "--overwrite")
+    assert result.exit_code == 2
+    assert "holds no meta-learned initialisation" in result.stderr
+
 
 def test_ray_that_is_not_installed_is_named(tmp_path: Path, backbone_folder: str) -> None:
     if find_spec("ray"):

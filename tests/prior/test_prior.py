@@ -136,11 +136,6 @@ def test_files_that_are_missing_or_changed(own_prior: Path) -> None:
         Prior.load(own_prior)
 
 
-def test_without_an_initialisation(own_prior: Path, tiny_text_backbone) -> None:
-    with pytest.raises(PriorError, match="holds no meta-learned initialisation"):
-        Prior.load(own_prior).apply_initialisation(tiny_text_backbone())
-
-
 def test_a_prior_without_screening_has_none(world_prior: Path) -> None:
     prior = Prior.load(world_prior)
     assert prior.manifest.screening is None

@@ -1,15 +1,25 @@
-"""The meta-learned start is recommended where it was shown to help, and nowhere else."""
+"""The meta-learned start is found where it lies, and recommended where it was shown to help."""
 
 from __future__ import annotations
 
 import dataclasses
 
 import pytest
+import torch
 
 from metaft.errors import PriorError
 from metaft.files import sha256_of
+from metaft.metalearning.initialisation import Initialisation
+from metaft.metalearning.settings import MetaSettings
 from metaft.prior.manifest import INITIALISATION
-from metaft.prior.starting import EVIDENCE, SizeEvidence, Start, StartEvidence, recommend_start
+from metaft.prior.starting import (
+    EVIDENCE,
+    SizeEvidence,
+    Start,
+    StartEvidence,
+    recommend_start,
+    start_meta_learned,
+)
 
 GAIN = SizeEvidence(24.0, "lp-ft", 3.2, 0.001, 0.004, is_harmless=True)
 NOTHING = SizeEvidence(512.0, "lp-ft", -0.1, 0.6, 0.7, is_harmless=True)
@@ -100,3 +110,33 @@ def test_broken_evidence_is_refused_by_name(folder, text):
     (folder / EVIDENCE).write_text(text)
     with pytest.raises(PriorError, match=r"initialisation\.json cannot be read"):
         recommend_start(folder, "minilm", 24)
+
+
+@pytest.fixture
+def backbone(tiny_text_backbone):
+    return tiny_text_backbone()
+
+
+def test_a_folder_with_nothing_but_weights_can_be_started_from(tmp_path, backbone):
+    name, weight = list(backbone.named_parameters())[-1]
+    before = weight.detach().clone()
+    Initialisation(
+        differences={name: torch.full_like(weight, 0.5, dtype=torch.bfloat16)},
+        backbone=backbone.identity,
+        backbone_fingerprint=backbone.fingerprint,
+        settings=MetaSettings(),
+        tasks=("trec",),
+        steps=1,
+        train_seconds=1.0,
+        peak_memory_mib=1.0,
+        learned_rates={},
+    ).save(tmp_path / INITIALISATION)
+    start_meta_learned(backbone, str(tmp_path))
+    torch.testing.assert_close(weight.detach(), before + 0.5)
+
+
+@pytest.mark.parametrize("prior", [None, "minilm-text-v1", "."])
+def test_a_prior_without_an_initialisation_is_refused(backbone, prior, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PriorError, match="holds no meta-learned initialisation"):
+        start_meta_learned(backbone, prior)

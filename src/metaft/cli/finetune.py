@@ -115,6 +115,10 @@ def command(
 
     _refuse_contradictions(plain=plain, recipe_file=recipe_file, goal=goal, probe=probe, race=race)
     check_out_folder(out, overwrite=overwrite)
+    if init == "meta" and prior is not None:
+        from metaft.prior.starting import find_initialisation
+
+        find_initialisation(prior)  # Refused before any row is loaded.
     columns = ColumnNames(text=text_column, text_pair=text_pair_column, label=label_column)
     task, whole = _load_rows(dataset, columns, rows, offline)
     if plain or recipe_file:
@@ -131,7 +135,7 @@ def command(
             probe=probe,
             top=race or 1,
         )
-    choices = [choice.changed(settings) for choice in choices]
+    choices = [choice.changed(settings, init) for choice in choices]
     network = _load_backbone(backbone, task, init, prior, offline)
     how: dict[str, Any] = {
         "device": device,
@@ -160,10 +164,14 @@ class _Choice:
     predicted: Mapping[str, Any] | None
     probe: Mapping[str, Any] | None = None
 
-    def changed(self, changes: Mapping[str, str]) -> _Choice:
-        """Return the choice with some fields set; a changed recipe was not predicted."""
+    def changed(self, changes: Mapping[str, str], init: str) -> _Choice:
+        """Return the choice with some fields set.
+
+        What was predicted is a run of the suggested recipe from the pretrained weights.
+        """
         recipe = self.recipe.with_settings(changes)
-        return _Choice(recipe, None if changes else self.predicted, self.probe)
+        is_predicted = not changes and init == "pretrained"
+        return _Choice(recipe, self.predicted if is_predicted else None, self.probe)
 
 
 def _refuse_contradictions(
@@ -256,9 +264,9 @@ def _load_backbone(
 
     network = load_backbone(identity or default_backbone(task.modality), offline=offline)
     if init == "meta":
-        from metaft.prior.prior import Prior
+        from metaft.prior.starting import start_meta_learned
 
-        Prior.load(prior).apply_initialisation(network)
+        start_meta_learned(network, prior)
     return network
 
 

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 from metaft.errors import PriorError
 from metaft.files import sha256_of, shipped_folder
-from metaft.prior.manifest import INITIALISATION, MANIFEST, SCREENING, TRACES, Manifest
+from metaft.prior.manifest import MANIFEST, SCREENING, TRACES, Manifest
 from metaft.tasks.task import Kind, sort_of
 
 if TYPE_CHECKING:
-    from metaft.backbones.backbone import Backbone
     from metaft.prior.calibration import Calibration
     from metaft.prior.described import Described
     from metaft.prior.fitted import FittedPrior
@@ -48,7 +47,7 @@ class Prior:
         """
         if name is None:
             return newest_prior()
-        folder = _find(str(name))
+        folder = find_folder(str(name))
         prior = cls(folder, Manifest.read(folder))
         prior._check_files()
         return prior
@@ -84,23 +83,6 @@ class Prior:
 
         path = self.folder / SCREENING
         return read_parquet(path) if path.is_file() else []
-
-    def apply_initialisation(self, backbone: Backbone) -> None:
-        """Move a backbone's weights to the meta-learned initialisation, in place.
-
-        Raises:
-            PriorError: If the prior has none, or one of another backbone.
-        """
-        from metaft.metalearning.initialisation import apply_initialisation, load_initialisation
-
-        path = self.folder / INITIALISATION
-        if not path.is_file():
-            raise PriorError(
-                f"the prior {self.name!r} holds no meta-learned initialisation",
-                "Start from the pretrained weights, or train one with "
-                "metaft meta-train --stages init",
-            )
-        apply_initialisation(backbone, load_initialisation(path))
 
     def _check_files(self) -> None:
         """Refuse a prior whose data are not those that its figures were computed from."""
@@ -156,8 +138,12 @@ def newest_prior(
     return Prior.load(max(fitting, key=knowledge).folder)  # the first of equals, so the newest
 
 
-def _find(name: str) -> Path:
-    """Return the folder of a prior, given as a path or by a shipped one's name."""
+def find_folder(name: str) -> Path:
+    """Return the folder of a prior, given as a path or by a shipped one's name.
+
+    Raises:
+        PriorError: If it is neither.
+    """
     if Path(name).is_dir():
         return Path(name)
     shipped = shipped_folder("priors") / name

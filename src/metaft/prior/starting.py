@@ -1,4 +1,4 @@
-"""Which weights to start from: what a comparison said of a prior's initialisation."""
+"""Which weights to start from: a prior's initialisation, and what a comparison said of it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metaft.errors import PriorError
 from metaft.files import sha256_of, written_beside
 from metaft.prior.manifest import INITIALISATION
+from metaft.prior.prior import find_folder, newest_prior
+
+if TYPE_CHECKING:
+    from metaft.backbones.backbone import Backbone
 
 EVIDENCE = "initialisation.json"
 EVIDENCE_SCHEMA = 1
@@ -111,6 +115,42 @@ class Start:
     def to_mapping(self) -> dict[str, Any]:
         """Return it as plain values."""
         return dataclasses.asdict(self)
+
+
+def find_initialisation(prior: str) -> Path:
+    """Return the file of the initialisation that a prior's folder holds.
+
+    Args:
+        prior: A shipped prior or a folder, which need hold nothing else.
+
+    Raises:
+        PriorError: If there is no such prior, or it holds none.
+    """
+    path = find_folder(prior) / INITIALISATION
+    if not path.is_file():
+        raise PriorError(
+            f"the prior {prior!r} holds no meta-learned initialisation",
+            "Start from the pretrained weights, or train one with metaft meta-train --stages init",
+        )
+    return path
+
+
+def start_meta_learned(backbone: Backbone, prior: str | None) -> None:
+    """Move a backbone's weights to a prior's meta-learned initialisation, in place.
+
+    Args:
+        backbone: Pretrained.
+        prior: See `find_initialisation`; None takes the newest shipped prior that knows most of
+            the backbone.
+
+    Raises:
+        PriorError: If the prior has none, or one of another backbone.
+    """
+    from metaft.metalearning.initialisation import apply_initialisation, load_initialisation
+
+    if prior is None:
+        prior = str(newest_prior(backbone.modality, backbone.identity).folder)
+    apply_initialisation(backbone, load_initialisation(find_initialisation(prior)))
 
 
 def recommend_start(folder: Path, backbone: str, train_rows: int) -> Start:
