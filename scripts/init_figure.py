@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
-from few_shot_cells import FEW, LOOKS, Result
+from few_shot_cells import FEW, LAYERED, LOOKS, MULTI_TASK, Result, options_of
 from init_significance import accuracies_on_the_way
 
 from metaft.comparing.drawing import new_figure, styles_of
@@ -14,14 +14,25 @@ from metaft.files import written_beside
 
 _INCHES = (10.0, 3.4)  # width, height
 
+LEFT_OUT = (MULTI_TASK, LAYERED)
+"""Far below all others, and the same as Meta-SGD to the eye: they would hide the differences."""
+
 
 def draw_curves(results: Sequence[Result], methods: Sequence[str], path: Path) -> None:
-    """Draw the mean accuracy by steps, one panel for each number of shots, into an SVG file."""
+    """Draw the mean accuracy by steps, one panel for each number of shots, into an SVG file.
+
+    Methods that take no step have no curve.
+    """
     shots_known = sorted({r.cell.shots for r in results if r.cell.stage == FEW})
-    styles = styles_of(methods)
+    moving = [
+        method
+        for method in methods
+        if method not in LEFT_OUT and any(rate for rate, _ in options_of(method))
+    ]
+    styles = styles_of(moving)
     figure, panels = new_figure(*_INCHES, ncols=len(shots_known), sharey=True, squeeze=False)
     for shots, panel in zip(shots_known, panels[0], strict=True):
-        datasets, means = accuracies_on_the_way(results, methods, [shots])
+        datasets, means = accuracies_on_the_way(results, moving, [shots])
         for method, curve in means.items():
             style = styles[method]
             panel.plot(
