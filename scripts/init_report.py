@@ -185,10 +185,14 @@ def _layers(plan: Plan, results: Sequence[Result], methods: Sequence[str]) -> li
     if len(means) < 2:
         return []
     found, _differences = compare_methods(means, LAYERED, "meta-sgd")
-    decay = layer_rate_decay(plan.file_of(LAYERED))
+    file = plan.file_of(LAYERED)
+    decay = (
+        f" (a decay of {layer_rate_decay(file):.3g} from each block to the one below)"
+        if file.is_file()
+        else ""
+    )
     return [
-        f"Learned layer-wise rates (a decay of {decay:.3g} from each block to the one below) "
-        f"against a single one, both from Meta-SGD's weights: "
+        f"Learned layer-wise rates{decay} against a single one, both from Meta-SGD's weights: "
         f"{found.mean_difference:+.2f} points over {found.pairs} datasets "
         f"(t {found.t_test.p_value:.3g}, Wilcoxon {found.wilcoxon.p_value:.3g})."
     ]
