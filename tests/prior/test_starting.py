@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from metaft.prior.starting import (
     SizeEvidence,
     Start,
     StartEvidence,
+    find_initialisation,
     recommend_start,
     start_meta_learned,
 )
@@ -140,3 +142,12 @@ def test_a_prior_without_an_initialisation_is_refused(backbone, prior, tmp_path,
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PriorError, match="holds no meta-learned initialisation"):
         start_meta_learned(backbone, prior)
+
+
+def test_weights_that_a_prior_was_not_made_with_are_refused(own_prior):
+    manifest = json.loads((own_prior / "prior.json").read_text())
+    manifest["files"][INITIALISATION] = "0" * 64
+    (own_prior / "prior.json").write_text(json.dumps(manifest))
+    (own_prior / INITIALISATION).write_bytes(b"exchanged")
+    with pytest.raises(PriorError, match=r"init\.safetensors is not the file"):
+        find_initialisation(str(own_prior))

@@ -201,6 +201,16 @@ def test_the_rival_is_the_best_simple_one_and_the_family_is_corrected_together()
     assert tests["anil", 8].t_p_value == 1.0
 
 
+@pytest.mark.parametrize(("rate", "told"), [(1e-3, 1), (1e-4, 0)])
+def test_nothing_is_told_of_many_rows_where_the_rival_has_another_rate(rate, told):
+    results = [
+        _result(method, 0.5 + 0.01 * at * gain, stage=MANY, dataset=f"d{at}", shots=0, rate=own)
+        for method, own, gain in (("pretrained", 1e-3, 1), ("anil", rate, 2))
+        for at in range(8)
+    ]
+    assert len(init_evidence._evidence_of_many(results, "anil")) == told
+
+
 def test_steps_are_those_of_the_first_look_that_reaches_the_share():
     curve = {0: 0.3, 4: 0.7, 8: 0.69, 20: 0.9}
     assert init_significance.steps_to_share(curve, 0.69) == 4

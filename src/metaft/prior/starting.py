@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from metaft.errors import PriorError
 from metaft.files import sha256_of, written_beside
-from metaft.prior.manifest import INITIALISATION
-from metaft.prior.prior import find_folder, newest_prior
+from metaft.prior.manifest import INITIALISATION, MANIFEST
+from metaft.prior.prior import Prior, find_folder, newest_prior
 
 if TYPE_CHECKING:
     from metaft.backbones.backbone import Backbone
@@ -124,9 +124,12 @@ def find_initialisation(prior: str) -> Path:
         prior: A shipped prior or a folder, which need hold nothing else.
 
     Raises:
-        PriorError: If there is no such prior, or it holds none.
+        PriorError: If there is no such prior, it holds none, or its files were changed.
     """
-    path = find_folder(prior) / INITIALISATION
+    folder = find_folder(prior)
+    if (folder / MANIFEST).is_file():
+        Prior.load(folder)  # Refuses weights other than those that its manifest names.
+    path = folder / INITIALISATION
     if not path.is_file():
         raise PriorError(
             f"the prior {prior!r} holds no meta-learned initialisation",
