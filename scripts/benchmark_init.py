@@ -6,12 +6,12 @@
     python scripts/benchmark_init.py report --inits DIR --results FILE.jsonl [--prior PRIOR_DIR]
         [--figure FILE.svg]
 
-`run` has three stages, each of which needs what the one before it stored: `develop` chooses rate
-and head of each method on other datasets, `few` compares at few shots, `many` at 512 rows. DIR
-holds one folder per algorithm with its init.safetensors. Every result is on the disk at once, so
-after any end the same call goes on; METAFT_DATA must name the mirror. `report` prints Markdown
-and, with --prior, writes what `metaft suggest` says of that prior's initialisation; with --figure,
-it draws the learning curves.
+`run` has four stages, each of which needs what those before it stored: `develop` chooses rate and
+head of each method on other datasets, `few` compares at few shots; `develop-many` and `many` do so
+at 512 rows. DIR holds one folder per algorithm with its init.safetensors. Every result is on the
+disk at once, so after any end the same call goes on; METAFT_DATA must name the mirror. `report`
+prints Markdown and, with --prior, writes what `metaft suggest` says of that prior's
+initialisation; with --figure, it draws the learning curves.
 """
 
 from __future__ import annotations
@@ -27,7 +27,18 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from few_shot_cells import DEVELOP, FEW, MANY, Cell, Group, Plan, Result, groups_of
+from few_shot_cells import (
+    DEVELOP,
+    DEVELOP_MANY,
+    FEW,
+    MANY,
+    Cell,
+    Group,
+    Plan,
+    Result,
+    groups_of,
+    only_chosen,
+)
 from held_out import split_datasets
 from init_evidence import write_evidence
 from init_figure import draw_curves
@@ -36,7 +47,7 @@ from joblib import Parallel, delayed
 
 from metaft.errors import MetaftError
 
-STAGES = (DEVELOP, FEW, MANY)
+STAGES = (DEVELOP, FEW, DEVELOP_MANY, MANY)
 
 
 def run(plan: Plan, results: Path, stages: Sequence[str], workers: int, seconds: float) -> None:
@@ -148,7 +159,7 @@ def _main() -> None:
         stages, seconds = arguments.stages.split(","), 60 * arguments.minutes
         run(plan, arguments.results, stages, arguments.workers, seconds)
         return
-    results = read_results(arguments.results)
+    results = only_chosen(read_results(arguments.results), plan.methods)
     print_report(plan, results)
     if arguments.prior:
         write_evidence(plan, results, arguments.prior)

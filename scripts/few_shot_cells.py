@@ -32,11 +32,11 @@ from metaft.tasks.load import load_task
 from metaft.tasks.split import subsample
 from metaft.tasks.task import Task
 
-DEVELOP, FEW, MANY = "develop", "few", "many"
+DEVELOP, FEW, DEVELOP_MANY, MANY = "develop", "few", "develop-many", "many"
 
 SHOTS = (4, 8, 16, 32)  # Training rows of each class.
-DEVELOPMENT_SHOTS = 8
-SEEDS, DEVELOPMENT_SEEDS, MANY_SEEDS = 5, 2, 3
+DEVELOPMENT_SHOTS = (8, 32)  # The first chooses for all numbers of shots below the second.
+SEEDS_OF = {DEVELOP: 2, FEW: 5, DEVELOP_MANY: 1, MANY: 3}
 MANY_ROWS = 512
 MOST_WAYS = 6
 STEPS, MANY_STEPS = 12, 96  # Of AdamW; 96 are three epochs of 512 rows.
@@ -44,7 +44,8 @@ LOOKS = (0, 1, 2, 4, 8, 12)  # Steps after which the first test rows are scored.
 LOOK_ROWS = 100
 LOOK_SEEDS = 2  # Draws whose curves are looked at.
 TEST_ROWS = 200
-RATES = (1e-4, 3e-4, 1e-3)
+RATES = (3e-5, 1e-4, 3e-4, 1e-3)
+USUAL_RATE = 3e-4
 RECIPE = Recipe(frozen_fraction=0.5, batch_size=16, max_length=64)
 BACKBONE = "minilm"
 
@@ -62,7 +63,7 @@ class Cell:
     """One method on one draw of rows of one dataset.
 
     Attributes:
-        stage: `develop`, `few` or `many`.
+        stage: `develop`, `few`, `develop-many` or `many`.
         dataset: Its name.
         seed: Of rows, classes, order and dropout.
         shots: Training rows of each class; 0 where rows are drawn whatever their class.
@@ -116,7 +117,7 @@ class Plan:
     inits: Path
     split: Split
     methods: tuple[str, ...] = METHODS
-    seeds: int = SEEDS
+    seeds: int = max(SEEDS_OF.values())
     shots: tuple[int, ...] = SHOTS
 
     def only(
@@ -164,25 +165,45 @@ def options_of(method: str) -> list[tuple[float, HeadStart]]:
 
 
 def chosen_options(
-    results: Sequence[Result], methods: Sequence[str]
+    results: Sequence[Result], methods: Sequence[str], shots: int
 ) -> dict[str, tuple[float, HeadStart]]:
     """Return the options of each method that were best on the development datasets.
 
-    A method without any result there takes its middle rate and first head.
+    Rates are chosen at each size: what is best at few rows is not at many.
+
+    Args:
+        results: Those of the development stages suffice.
+        methods: To choose for; one without any result there takes the usual rate and first head.
+        shots: Training rows of each class; 0 for many rows.
     """
+    size = shots and max(
+        (s for s in DEVELOPMENT_SHOTS if s <= shots), default=min(DEVELOPMENT_SHOTS)
+    )
     chosen = {}
     for method in methods:
-        means = mean_accuracies(results, method)
+        means = mean_accuracies(results, method, size)
         options = options_of(method)
-        usual = options[(len(options) - 1) // 2]
+        usual = next((o for o in options if o[0] == USUAL_RATE), options[0])
         chosen[method] = max(options, key=lambda option: (means.get(option, -1.0), option == usual))
     return chosen
+
+
+def only_chosen(results: Sequence[Result], methods: Sequence[str]) -> list[Result]:
+    """Leave out what was made on the test datasets with options that are not the chosen ones."""
+    sizes = {result.cell.shots for result in results}
+    chosen = {shots: chosen_options(results, methods, shots) for shots in sizes}
+    return [
+        result
+        for result in results
+        if result.cell.stage in (DEVELOP, DEVELOP_MANY)
+        or chosen[result.cell.shots].get(result.cell.method) == (result.cell.rate, result.cell.head)
+    ]
 
 
 def best_meta_learned(results: Sequence[Result], methods: Sequence[str]) -> str | None:
     """Return the meta-learned method that was best on the development datasets, if any was run."""
     learned = [method for method in methods if method in META_LEARNED]
-    means = {method: mean_accuracies(results, method) for method in learned}
+    means = {m: mean_accuracies(results, m, min(DEVELOPMENT_SHOTS)) for m in learned}
     developed = [method for method in learned if means[method]]
     return max(developed, key=lambda method: max(means[method].values()), default=None)
 
@@ -190,13 +211,13 @@ def best_meta_learned(results: Sequence[Result], methods: Sequence[str]) -> str 
 def groups_of(plan: Plan, stage: str, results: Sequence[Result]) -> Iterator[Group]:
     """Yield what is missing of a stage, the cells of one dataset and seed together."""
     known = {result.cell for result in results}
-    names = plan.split.development if stage == DEVELOP else plan.split.test
-    most = {DEVELOP: DEVELOPMENT_SEEDS, FEW: SEEDS, MANY: MANY_SEEDS}[stage]
-    for seed, dataset in product(range(min(most, plan.seeds)), names):
-        wanted = _cells(stage, dataset, seed, plan, results)
-        missing = tuple(cell for cell in wanted if cell not in known)
-        if missing:
-            yield Group(stage, dataset, seed, missing)
+    develops = stage in (DEVELOP, DEVELOP_MANY)
+    names = plan.split.development if develops else plan.split.test
+    for seed, dataset in product(range(min(SEEDS_OF[stage], plan.seeds)), names):
+        for wanted in _cells(stage, dataset, seed, plan, results):
+            missing = tuple(cell for cell in wanted if cell not in known)
+            if missing:
+                yield Group(stage, dataset, seed, missing)
 
 
 def solve(plan: Plan, group: Group, deadline: float) -> Iterator[Result]:
@@ -215,7 +236,7 @@ def _solve_cell(plan: Plan, cell: Cell, problem: FewShotProblem, recipe: Recipe)
     if cell.method == LAYERED:
         decay = layer_rate_decay(plan.file_of(cell.method))
         recipe = dataclasses.replace(recipe, layer_rate_decay=decay)
-    many = cell.stage == MANY
+    many = not cell.shots
     steps = 0 if not cell.rate else MANY_STEPS if many else STEPS
     rows = len(problem.task.train) if many else cell.shots * problem.task.num_outputs
     adapted = problem.adapt(
@@ -233,10 +254,10 @@ def _solve_cell(plan: Plan, cell: Cell, problem: FewShotProblem, recipe: Recipe)
 def _rows_of(group: Group) -> Task:
     """Return the rows that the cells of a group share."""
     task = _loaded(group.dataset)
-    if group.stage == MANY:
+    if group.stage in (DEVELOP_MANY, MANY):
         cut = subsample(task, train_rows=MANY_ROWS, test_rows=2 * TEST_ROWS, seed=group.seed)
         return cut.replaced(validation=cut.validation.take([]))
-    shots = DEVELOPMENT_SHOTS if group.stage == DEVELOP else max(SHOTS)
+    shots = group.cells[0].shots if group.stage == DEVELOP else max(SHOTS)
     return few_shot_task(
         task, shots=shots, most_ways=MOST_WAYS, test_rows=TEST_ROWS, seed=group.seed
     )
@@ -244,38 +265,53 @@ def _rows_of(group: Group) -> Task:
 
 def _cells(
     stage: str, dataset: str, seed: int, plan: Plan, results: Sequence[Result]
-) -> list[Cell]:
-    """Return what a stage asks of one dataset and seed."""
+) -> list[list[Cell]]:
+    """Return what a stage asks of one dataset and seed, in lists that share rows."""
     methods = plan.available()
     if stage == DEVELOP:
-        return [
-            Cell(DEVELOP, dataset, seed, DEVELOPMENT_SHOTS, method, rate, head)
-            for method in methods
-            for rate, head in options_of(method)
-        ]
-    chosen = chosen_options(results, methods)
+        return [_every_option(stage, dataset, seed, shots, methods) for shots in DEVELOPMENT_SHOTS]
     if stage == FEW:
+        chosen = {shots: chosen_options(results, methods, shots) for shots in plan.shots}
         return [
-            Cell(FEW, dataset, seed, shots, method, *chosen[method])
-            for shots in plan.shots
-            for method in methods
+            [
+                Cell(FEW, dataset, seed, shots, method, *chosen[shots][method])
+                for shots in plan.shots
+                for method in methods
+            ]
         ]
-    compared = {PRETRAINED, best_meta_learned(results, methods)}
+    best = best_meta_learned(results, methods)
+    compared = [method for method in methods if method in (PRETRAINED, best)]
+    if stage == DEVELOP_MANY:
+        return [_every_option(stage, dataset, seed, 0, compared)]
+    chosen_at_many = chosen_options(results, compared, 0)
+    return [[Cell(MANY, dataset, seed, 0, m, *chosen_at_many[m]) for m in compared]]
+
+
+def _every_option(
+    stage: str, dataset: str, seed: int, shots: int, methods: Sequence[str]
+) -> list[Cell]:
     return [
-        Cell(MANY, dataset, seed, 0, method, *chosen[method])
+        Cell(stage, dataset, seed, shots, method, rate, head)
         for method in methods
-        if method in compared
+        for rate, head in options_of(method)
     ]
 
 
 def mean_accuracies(
-    results: Sequence[Result], method: str
+    results: Sequence[Result], method: str, shots: int
 ) -> Mapping[tuple[float, HeadStart], float]:
-    """Return the mean accuracy of each option of a method over the development datasets."""
+    """Return the mean accuracy of each option of a method over the development datasets.
+
+    Args:
+        results: Of any stage.
+        method: Whose.
+        shots: Training rows of each class; 0 for many rows.
+    """
     found: dict[tuple[float, HeadStart], list[float]] = {}
     for result in results:
         cell = result.cell
-        if cell.stage == DEVELOP and cell.method == method:
+        is_wanted = cell.stage in (DEVELOP, DEVELOP_MANY) and cell.shots == shots
+        if is_wanted and cell.method == method:
             found.setdefault((cell.rate, cell.head), []).append(result.accuracy)
     return {option: float(np.mean(values)) for option, values in found.items()}
 

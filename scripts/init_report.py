@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from few_shot_cells import (
+    DEVELOPMENT_SHOTS,
     FEW,
     LAYERED,
     LOOKS,
@@ -51,19 +52,29 @@ def print_report(plan: Plan, results: Sequence[Result]) -> None:
 
 
 def _options(_: Plan, results: Sequence[Result], methods: Sequence[str]) -> list[str]:
-    """Show the mean accuracy of every rate and head on the development datasets."""
-    chosen = chosen_options(results, methods)
+    """Show the mean accuracy of every rate and head on the development datasets, by size."""
+    lines: list[str] = []
+    for shots in (*DEVELOPMENT_SHOTS, 0):
+        rows = _options_at(shots, results, methods)
+        size = f"{shots} shots" if shots else f"{MANY_ROWS} rows"
+        title = f"Accuracy on the development datasets at {size} by rate; the chosen bold"
+        header = ["method", "head", "no step", *(f"{rate:g}" for rate in RATES)]
+        lines += [*([""] if lines else []), *_table(title, header, rows)] if rows else []
+    return lines
+
+
+def _options_at(shots: int, results: Sequence[Result], methods: Sequence[str]) -> list[list[str]]:
+    chosen = chosen_options(results, methods, shots)
     rows = []
     for method in methods:
-        means = mean_accuracies(results, method)
-        for head in dict.fromkeys(head for _, head in options_of(method)):
+        means = mean_accuracies(results, method, shots)
+        for head in dict.fromkeys(head for _, head in options_of(method)) if means else ():
             cells = [
                 _marked(means.get((rate, head)), is_chosen=(rate, head) == chosen[method])
                 for rate in (0.0, *RATES)
             ]
             rows.append([method, head, *cells])
-    header = ["method", "head", "no step", *(f"{rate:g}" for rate in RATES)]
-    return _table("Accuracy on the development datasets by rate; the chosen bold", header, rows)
+    return rows
 
 
 def _marked(accuracy: float | None, *, is_chosen: bool) -> str:

@@ -13,7 +13,7 @@ import init_figure
 import init_report
 import init_significance
 import pytest
-from few_shot_cells import DEVELOP, FEW, MANY, Cell, Plan, Result
+from few_shot_cells import DEVELOP, DEVELOP_MANY, FEW, MANY, Cell, Plan, Result
 from held_out import NAMED, Split, split_datasets
 
 from metaft.errors import PriorError
@@ -84,15 +84,18 @@ def test_a_run_goes_on_where_it_was_killed_and_is_reported(trained, tmp_path, ca
     kept = benchmark_init.read_results(path)
     assert len(kept) == 5
     assert sum(len(g.cells) for g in few_shot_cells.groups_of(trained, FEW, kept)) == whole - 5
-    benchmark_init.run(trained, path, (DEVELOP, FEW, MANY), workers=1, seconds=600)
+    benchmark_init.run(trained, path, benchmark_init.STAGES, workers=1, seconds=600)
     results = benchmark_init.read_results(path)
     assert len({result.cell for result in results}) == len(results)
-    for stage in (DEVELOP, FEW, MANY):
+    for stage in benchmark_init.STAGES:
         assert not list(few_shot_cells.groups_of(trained, stage, results))
-    assert {r.cell.method for r in results if r.cell.stage == MANY} == {
-        "pretrained",
-        few_shot_cells.best_meta_learned(results, METHODS),
-    }
+    for stage in (DEVELOP_MANY, MANY):
+        assert {r.cell.method for r in results if r.cell.stage == stage} == {
+            "pretrained",
+            few_shot_cells.best_meta_learned(results, METHODS),
+        }
+    results = few_shot_cells.only_chosen(results, METHODS)  # Some came before there was a choice.
+    assert len([r for r in results if r.cell.stage == FEW]) == whole
 
     init_report.print_report(trained, results)
     page = capsys.readouterr().out
@@ -144,16 +147,39 @@ def _result(method, accuracy, *, stage=FEW, dataset="one", shots=8, rate=1e-3, h
 
 def test_rate_and_head_are_chosen_on_the_development_datasets_alone():
     results = [
-        _result("reptile", 0.9, stage=DEVELOP, dataset=dataset, rate=3e-4, head="prototype")
+        _result("reptile", 0.9, stage=DEVELOP, dataset=dataset, rate=3e-5, head="prototype")
         for dataset in ("one", "two")
     ]
     results += [_result("reptile", 0.8, stage=DEVELOP), _result("reptile", 1.0, stage=FEW)]
-    chosen = few_shot_cells.chosen_options(results, ["reptile", "lp-ft", "prototype"])
+    chosen = few_shot_cells.chosen_options(results, ["reptile", "lp-ft", "prototype"], 8)
     assert chosen == {
-        "reptile": (3e-4, "prototype"),
+        "reptile": (3e-5, "prototype"),
         "lp-ft": (3e-4, "linear_probe"),
         "prototype": (0.0, "prototype"),
     }
+
+
+def test_each_size_has_its_own_choice_and_other_results_do_not_count():
+    developed = [
+        _result("reptile", 0.9, stage=DEVELOP, shots=8, rate=1e-3),
+        _result("reptile", 0.8, stage=DEVELOP, shots=8, rate=1e-4),
+        _result("reptile", 0.8, stage=DEVELOP, shots=32, rate=1e-3),
+        _result("reptile", 0.9, stage=DEVELOP, shots=32, rate=1e-4),
+        _result("reptile", 0.9, stage=DEVELOP_MANY, shots=0, rate=3e-5),
+    ]
+    rates = {4: 1e-3, 8: 1e-3, 16: 1e-3, 32: 1e-4, 0: 3e-5}
+    for shots, rate in rates.items():
+        chosen = few_shot_cells.chosen_options(developed, ["reptile"], shots)
+        assert chosen == {"reptile": (rate, "zero")}
+    made = [
+        _result("reptile", 0.5, stage=FEW if shots else MANY, shots=shots, rate=rate)
+        for shots in rates
+        for rate in (3e-5, 1e-4, 1e-3)
+    ]
+    kept = few_shot_cells.only_chosen([*developed, *made], ["reptile"])
+    assert kept[: len(developed)] == developed
+    assert {r.cell.shots: r.cell.rate for r in kept[len(developed) :]} == rates
+    assert len(kept) == len(developed) + len(rates)
 
 
 def test_every_option_is_shown_with_the_chosen_one_bold():
@@ -161,12 +187,19 @@ def test_every_option_is_shown_with_the_chosen_one_bold():
         _result("reptile", 0.9, stage=DEVELOP, rate=3e-4, head="prototype"),
         _result("reptile", 0.8, stage=DEVELOP, rate=1e-3),
         _result("prototype", 0.7, stage=DEVELOP, rate=0.0, head="prototype"),
+        _result("reptile", 0.6, stage=DEVELOP_MANY, rate=1e-3, shots=0),
     ]
     lines = init_report._options(None, results, ["prototype", "reptile"])
-    assert lines[-3:] == [
-        "| prototype | prototype | **70.0** |  |  |  |",
-        "| reptile | zero |  |  |  | 80.0 |",
-        "| reptile | prototype |  |  | **90.0** |  |",
+    assert [line for line in lines if " at " in line] == [
+        f"Accuracy on the development datasets at {size} by rate; the chosen bold:"
+        for size in ("8 shots", "512 rows")
+    ]
+    assert [line for line in lines if line.startswith(("| p", "| r"))] == [
+        "| prototype | prototype | **70.0** |  |  |  |  |",
+        "| reptile | zero |  |  |  |  | 80.0 |",
+        "| reptile | prototype |  |  |  | **90.0** |  |",
+        "| reptile | zero |  |  |  |  | **60.0** |",
+        "| reptile | prototype |  |  |  |  |  |",
     ]
 
 
@@ -201,14 +234,16 @@ def test_the_rival_is_the_best_simple_one_and_the_family_is_corrected_together()
     assert tests["anil", 8].t_p_value == 1.0
 
 
-@pytest.mark.parametrize(("rate", "told"), [(1e-3, 1), (1e-4, 0)])
-def test_nothing_is_told_of_many_rows_where_the_rival_has_another_rate(rate, told):
+def test_many_rows_are_told_of_where_the_method_was_run_there():
     results = [
-        _result(method, 0.5 + 0.01 * at * gain, stage=MANY, dataset=f"d{at}", shots=0, rate=own)
-        for method, own, gain in (("pretrained", 1e-3, 1), ("anil", rate, 2))
+        _result(method, 0.5 + 0.01 * at * gain, stage=MANY, dataset=f"d{at}", shots=0, rate=rate)
+        for method, rate, gain in (("pretrained", 1e-4, 1), ("anil", 3e-5, 2))
         for at in range(8)
     ]
-    assert len(init_evidence._evidence_of_many(results, "anil")) == told
+    (found,) = init_evidence._evidence_of_many(results, "anil")
+    assert (found.train_rows, found.rival) == (512, "pretrained")
+    assert found.difference == pytest.approx(3.5)
+    assert init_evidence._evidence_of_many(results, "maml") == []
 
 
 def test_steps_are_those_of_the_first_look_that_reaches_the_share():
