@@ -126,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--shots", help="Only these, comma-separated; for a trial.")
     running.add_argument("--minutes", type=float, default=1e6, help="Start no result after it.")
     reporting.add_argument("--prior", type=Path, help="Folder to write initialisation.json to.")
+    reporting.add_argument("--draws", help="Only these draws of few shots, such as 2,3,4.")
     reporting.add_argument("--figure", type=Path, help="SVG file to draw learning curves into.")
     return parser
 
@@ -160,6 +161,9 @@ def _main() -> None:
         run(plan, arguments.results, stages, arguments.workers, seconds)
         return
     results = only_chosen(read_results(arguments.results), plan.methods)
+    if arguments.draws:
+        draws = {int(text) for text in arguments.draws.split(",")}
+        results = [r for r in results if r.cell.stage != FEW or r.cell.seed in draws]
     print_report(plan, results)
     if arguments.prior:
         write_evidence(plan, results, arguments.prior)
