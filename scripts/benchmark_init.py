@@ -27,18 +27,9 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from few_shot_cells import (
-    DEVELOP,
-    DEVELOP_MANY,
-    FEW,
-    MANY,
-    Cell,
-    Group,
-    Plan,
-    Result,
-    groups_of,
-    only_chosen,
-)
+from few_shot_cells import DEVELOP, DEVELOP_MANY, FEW, MANY, Cell, Plan, Result
+from few_shot_choice import only_chosen
+from few_shot_solving import Group, groups_of
 from held_out import split_datasets
 from init_evidence import write_evidence
 from init_figure import draw_curves
@@ -67,7 +58,7 @@ def run(plan: Plan, results: Path, stages: Sequence[str], workers: int, seconds:
 
 def work_on(plan: Plan, group: Group, results: Path, deadline: float) -> None:
     """Make the results of one dataset and seed."""
-    from few_shot_cells import solve
+    from few_shot_solving import solve
 
     began = time.process_time()
     for result in solve(plan, group, deadline):

@@ -6,17 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from few_shot_cells import (
-    FEW,
-    LAYERED,
-    MANY,
-    MANY_ROWS,
-    SIMPLE,
-    Plan,
-    Result,
-    best_meta_learned,
-    read_initialisation,
-)
+from few_shot_cells import FEW, LAYERED, MANY, MANY_ROWS, SIMPLE, Plan, Result
+from few_shot_choice import best_meta_learned
+from few_shot_solving import read_initialisation
 from init_significance import (
     MEAN_SHOTS,
     StartTest,

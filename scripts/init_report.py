@@ -16,13 +16,10 @@ from few_shot_cells import (
     SIMPLE,
     Plan,
     Result,
-    best_meta_learned,
-    chosen_options,
-    layer_rate_decay,
-    mean_accuracies,
     options_of,
-    read_initialisation,
 )
+from few_shot_choice import best_meta_learned, chosen_options, mean_accuracies
+from few_shot_solving import layer_rate_decay, read_initialisation
 from init_significance import (
     MEAN_SHOTS,
     accuracies_on_the_way,

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import benchmark_init
 import few_shot_cells
+import few_shot_choice
+import few_shot_solving
 import init_evidence
 import init_figure
 import init_report
@@ -33,18 +35,18 @@ def plan(tmp_path, monkeypatch, tiny_text_backbone, tiny_task):
         name: tiny_task(name=name, rows=120, classes=2, seed=at) for at, name in enumerate(WORDS)
     }
     backbone = tiny_text_backbone(depth=2)
-    for cached in (few_shot_cells._learned_start, few_shot_cells.read_initialisation):
+    for cached in (few_shot_solving._learned_start, few_shot_solving.read_initialisation):
         cached.cache_clear()
-    monkeypatch.setattr(few_shot_cells, "_loaded", tasks.__getitem__)
-    monkeypatch.setattr(few_shot_cells, "_pretrained", lambda: backbone)
+    monkeypatch.setattr(few_shot_solving, "_loaded", tasks.__getitem__)
+    monkeypatch.setattr(few_shot_solving, "_pretrained", lambda: backbone)
     monkeypatch.setattr(
-        few_shot_cells, "load_backbone", lambda *_, **__: tiny_text_backbone(depth=2)
+        few_shot_solving, "load_backbone", lambda *_, **__: tiny_text_backbone(depth=2)
     )
     monkeypatch.setattr(few_shot_cells, "RATES", (1e-3,))
-    monkeypatch.setattr(few_shot_cells, "STEPS", 2)
-    monkeypatch.setattr(few_shot_cells, "MANY_STEPS", 2)
+    monkeypatch.setattr(few_shot_solving, "STEPS", 2)
+    monkeypatch.setattr(few_shot_solving, "MANY_STEPS", 2)
     recipe = Recipe(frozen_fraction=0.5, batch_size=8, max_length=32, precision="fp32")
-    monkeypatch.setattr(few_shot_cells, "RECIPE", recipe)
+    monkeypatch.setattr(few_shot_solving, "RECIPE", recipe)
     return Plan(tmp_path, Split(WORDS[:3], WORDS[3:], ()), METHODS, seeds=1, shots=(4, 8, 16))
 
 
@@ -54,7 +56,7 @@ def trained(plan, tiny_task, small_settings):
     for algorithm in ("reptile", "meta-sgd"):
         settings = small_settings(algorithm=algorithm, frozen_fraction=0.5, steps=1)
         task = tiny_task(name="source", rows=60, classes=3)
-        found = meta_train([task], few_shot_cells._pretrained(), settings)
+        found = meta_train([task], few_shot_solving._pretrained(), settings)
         found.save(plan.inits / algorithm / "init.safetensors")
     return plan
 
@@ -73,28 +75,30 @@ def small_settings():
 def test_a_run_goes_on_where_it_was_killed_and_is_reported(trained, tmp_path, capsys):
     pytest.importorskip("learn2learn")
     path = tmp_path / "results.jsonl"
-    whole = sum(len(group.cells) for group in few_shot_cells.groups_of(trained, FEW, []))
+    whole = sum(len(group.cells) for group in few_shot_solving.groups_of(trained, FEW, []))
     assert whole == 3 * 3 * len(METHODS)
-    group = next(few_shot_cells.groups_of(trained, FEW, []))
-    for result in itertools.islice(few_shot_cells.solve(trained, group, time.monotonic() + 99), 5):
+    group = next(few_shot_solving.groups_of(trained, FEW, []))
+    for result in itertools.islice(
+        few_shot_solving.solve(trained, group, time.monotonic() + 99), 5
+    ):
         benchmark_init._append(path, result)
     with path.open("a") as file:
         file.write('{"cell": {"sta')  # A kill may tear a line.
 
     kept = benchmark_init.read_results(path)
     assert len(kept) == 5
-    assert sum(len(g.cells) for g in few_shot_cells.groups_of(trained, FEW, kept)) == whole - 5
+    assert sum(len(g.cells) for g in few_shot_solving.groups_of(trained, FEW, kept)) == whole - 5
     benchmark_init.run(trained, path, benchmark_init.STAGES, workers=1, seconds=600)
     results = benchmark_init.read_results(path)
     assert len({result.cell for result in results}) == len(results)
     for stage in benchmark_init.STAGES:
-        assert not list(few_shot_cells.groups_of(trained, stage, results))
+        assert not list(few_shot_solving.groups_of(trained, stage, results))
     for stage in (DEVELOP_MANY, MANY):
         assert {r.cell.method for r in results if r.cell.stage == stage} == {
             "pretrained",
-            few_shot_cells.best_meta_learned(results, METHODS),
+            few_shot_choice.best_meta_learned(results, METHODS),
         }
-    results = few_shot_cells.only_chosen(results, METHODS)  # Some came before there was a choice.
+    results = few_shot_choice.only_chosen(results, METHODS)  # Some came before there was a choice.
     assert len([r for r in results if r.cell.stage == FEW]) == whole
 
     init_report.print_report(trained, results)
@@ -124,7 +128,7 @@ def test_a_run_goes_on_where_it_was_killed_and_is_reported(trained, tmp_path, ca
     bare.mkdir()
     init_evidence.write_evidence(trained, results, bare)
     told = recommend_start(bare, evidence.backbone, 16).why
-    best = few_shot_cells.best_meta_learned(results, METHODS)
+    best = few_shot_choice.best_meta_learned(results, METHODS)
     assert f"holds no meta-learned initialisation; {best} against" in told
     (bare / "init.safetensors").write_bytes(b"of another training")
     with pytest.raises(PriorError, match="was compared"):
@@ -150,8 +154,8 @@ def test_rate_and_head_are_chosen_on_the_development_datasets_alone():
         _result("reptile", 0.9, stage=DEVELOP, dataset=dataset, rate=3e-5, head="prototype")
         for dataset in ("one", "two")
     ]
-    results += [_result("reptile", 0.8, stage=DEVELOP), _result("reptile", 1.0, stage=FEW)]
-    chosen = few_shot_cells.chosen_options(results, ["reptile", "lp-ft", "prototype"], 8)
+    results += [_result("reptile", 0.85, stage=DEVELOP), _result("reptile", 1.0, stage=FEW)]
+    chosen = few_shot_choice.chosen_options(results, ["reptile", "lp-ft", "prototype"], 8)
     assert chosen == {
         "reptile": (3e-5, "prototype"),
         "lp-ft": (3e-4, "linear_probe"),
@@ -169,14 +173,14 @@ def test_each_size_has_its_own_choice_and_other_results_do_not_count():
     ]
     rates = {4: 1e-3, 8: 1e-3, 16: 1e-3, 32: 1e-4, 0: 3e-5}
     for shots, rate in rates.items():
-        chosen = few_shot_cells.chosen_options(developed, ["reptile"], shots)
+        chosen = few_shot_choice.chosen_options(developed, ["reptile"], shots)
         assert chosen == {"reptile": (rate, "zero")}
     made = [
         _result("reptile", 0.5, stage=FEW if shots else MANY, shots=shots, rate=rate)
         for shots in rates
         for rate in (3e-5, 1e-4, 1e-3)
     ]
-    kept = few_shot_cells.only_chosen([*developed, *made], ["reptile"])
+    kept = few_shot_choice.only_chosen([*developed, *made], ["reptile"])
     assert kept[: len(developed)] == developed
     assert {r.cell.shots: r.cell.rate for r in kept[len(developed) :]} == rates
     assert len(kept) == len(developed) + len(rates)
@@ -214,7 +218,7 @@ def test_datasets_count_once_and_only_where_every_method_has_them():
     means = init_significance.means_of(results, FEW, 8, ["pretrained", "reptile"])
     assert means == {"pretrained": {"two": 50.0}, "reptile": {"two": pytest.approx(70.0)}}
     assert init_significance.means_of(results, FEW, (8, 16), ["pretrained", "reptile"]) == {}
-    assert few_shot_cells.best_meta_learned(results, ["reptile"]) is None
+    assert few_shot_choice.best_meta_learned(results, ["reptile"]) is None
 
 
 def test_the_rival_is_the_best_simple_one_and_the_family_is_corrected_together():
