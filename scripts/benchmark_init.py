@@ -30,7 +30,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from few_shot_cells import DEVELOP, DEVELOP_MANY, FEW, MANY, Cell, Plan, Result
 from few_shot_choice import only_chosen
 from few_shot_solving import Group, groups_of
-from held_out import split_datasets
+from held_out import Split, split_datasets
 from init_evidence import write_evidence
 from init_figure import draw_curves
 from init_report import print_report
@@ -127,9 +127,9 @@ def _listed(text: str | None) -> tuple[str, ...] | None:
 
 
 def _plan(arguments: argparse.Namespace) -> Plan:
+    if arguments.command == "report":  # Goes by the results alone, so it needs no mirror.
+        return Plan(arguments.inits, Split((), (), ()))
     plan = Plan(arguments.inits, split_datasets())
-    if arguments.command == "report":
-        return plan
     shots = _listed(arguments.shots)
     return plan.only(
         methods=_listed(arguments.methods),

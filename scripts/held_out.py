@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from metaft.errors import TaskError
 from metaft.tasks.card import TaskCard, load_cards, relatives_of
 from metaft.tasks.episodes import EPISODE_KINDS
 from metaft.tasks.mirror import MIRROR_VARIABLE
@@ -48,7 +49,11 @@ class Split:
 
 
 def split_datasets() -> Split:
-    """Apply the rule to the mirror that METAFT_DATA names."""
+    """Apply the rule to the mirror that METAFT_DATA names.
+
+    Raises:
+        TaskError: If it names none.
+    """
     described = _described()
     usable = {name for name, facts in described.items() if _is_usable(facts)}
     families = sorted(_families(), key=lambda family: _place(family, usable))
@@ -70,7 +75,10 @@ def split_datasets() -> Split:
 
 def _described() -> dict[str, Mapping[str, Any]]:
     """Return what the mirror's index says of each classification of texts."""
-    index = json.loads((Path(os.environ[MIRROR_VARIABLE]) / "text" / "index.json").read_text())
+    path = Path(os.environ.get(MIRROR_VARIABLE, "")) / "text" / "index.json"
+    if not path.is_file():
+        raise TaskError(f"there is no {path}", f"Let {MIRROR_VARIABLE} name a mirror")
+    index = json.loads(path.read_text())
     by_folder = {f"text/{facts['folder']}": facts for facts in index["tasks"].values()}
     return {
         name: by_folder[card.mirror_folder]

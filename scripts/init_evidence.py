@@ -70,11 +70,18 @@ def _method_in(folder: Path, plan: Plan, results: Sequence[Result], methods: Seq
 
 
 def _evidence_of_many(results: Sequence[Result], method: str) -> list[SizeEvidence]:
-    """Return what was found at many rows, where the method was run there: one test, no family."""
+    """Return what was found at many rows, where the method was run there: one test, no family.
+
+    Where the rival was run at another rate the difference may be the rate's, as controls have
+    shown twice (docs/meta-learning.md), so nothing is told of that.
+    """
     means = means_of(results, MANY, 0, [*SIMPLE, method])
     if method not in means:
         return []
     rival = best_of([name for name in SIMPLE if name in means], means)
+    cells = [result.cell for result in results if result.cell.stage == MANY]
+    if len({cell.rate for cell in cells if cell.method in (method, rival)}) > 1:
+        return []
     found, differences = compare_methods(means, method, rival)
     test = StartTest(found, differences, found.t_test.p_value, found.wilcoxon.p_value)
     return [_size_evidence(test, rival, MANY_ROWS)]

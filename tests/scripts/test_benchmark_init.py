@@ -18,11 +18,12 @@ import pytest
 from few_shot_cells import DEVELOP, DEVELOP_MANY, FEW, MANY, Cell, Plan, Result
 from held_out import NAMED, Split, split_datasets
 
-from metaft.errors import PriorError
+from metaft.errors import PriorError, TaskError
 from metaft.metalearning.train import meta_train
 from metaft.prior.starting import StartEvidence, recommend_start
 from metaft.recipes import Recipe
 from metaft.tasks.card import relatives_of
+from metaft.tasks.mirror import MIRROR_VARIABLE
 
 METHODS = (*few_shot_cells.SIMPLE, "reptile", "meta-sgd", few_shot_cells.LAYERED)
 WORDS = ("one", "two", "three", "four")
@@ -238,16 +239,35 @@ def test_the_rival_is_the_best_simple_one_and_the_family_is_corrected_together()
     assert tests["anil", 8].t_p_value == 1.0
 
 
-def test_many_rows_are_told_of_where_the_method_was_run_there():
+@pytest.mark.parametrize(("rate", "told"), [(1e-3, 1), (1e-4, 0)])
+def test_nothing_is_told_of_many_rows_where_the_rival_has_another_rate(rate, told):
     results = [
-        _result(method, 0.5 + 0.01 * at * gain, stage=MANY, dataset=f"d{at}", shots=0, rate=rate)
-        for method, rate, gain in (("pretrained", 1e-4, 1), ("anil", 3e-5, 2))
+        _result(method, 0.5 + 0.01 * at * gain, stage=MANY, dataset=f"d{at}", shots=0, rate=own)
+        for method, own, gain in (("pretrained", 1e-3, 1), ("anil", rate, 2))
         for at in range(8)
     ]
-    (found,) = init_evidence._evidence_of_many(results, "anil")
-    assert (found.train_rows, found.rival) == (512, "pretrained")
-    assert found.difference == pytest.approx(3.5)
+    found = init_evidence._evidence_of_many(results, "anil")
+    assert len(found) == told
+    assert [size.difference for size in found] == [pytest.approx(3.5)] * told
     assert init_evidence._evidence_of_many(results, "maml") == []
+
+
+def test_a_report_needs_no_mirror_and_may_be_made_of_some_draws(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "results.jsonl"
+    for seed, accuracy in ((0, 0.5), (1, 0.75)):
+        for method in ("pretrained", "lp-ft"):
+            head = "zero" if method == "pretrained" else "linear_probe"
+            result = _result(method, accuracy, rate=3e-4, head=head, seed=seed)
+            benchmark_init._append(path, result)
+    monkeypatch.delenv(MIRROR_VARIABLE, raising=False)
+    for draws, mean in (([], "62.5"), (["--draws", "1"], "75.0")):
+        options = ["report", "--inits", str(tmp_path), "--results", str(path), *draws]
+        monkeypatch.setattr("sys.argv", ["benchmark_init.py", *options])
+        benchmark_init._main()
+        assert f"| lp-ft |  | {mean} |" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["benchmark_init.py", "sources"])
+    with pytest.raises(TaskError, match=MIRROR_VARIABLE):
+        benchmark_init._main()
 
 
 def test_steps_are_those_of_the_first_look_that_reaches_the_share():
