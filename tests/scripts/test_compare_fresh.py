@@ -1,0 +1,32 @@
+"""The fresh comparison is made on tasks that tell nothing of what the prior has learned from."""
+
+from __future__ import annotations
+
+import re
+from itertools import combinations
+from pathlib import Path
+
+from metaft.prior.prior import Prior, find_folder
+from metaft.tasks.card import load_cards, relatives_of
+
+_SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "compare_fresh.sh"
+
+
+def _tasks() -> list[str]:
+    text = _SCRIPT.read_text()
+    twelve = re.search(r"twelve=(\S+)", text).group(1)
+    twenty = re.search(r"twenty=\$twelve,(\S+)", text).group(1)
+    return [*twelve.split(","), *twenty.split(",")]
+
+
+def test_tasks_are_unseen_and_no_relatives_of_what_was_seen_or_of_each_other():
+    tasks = _tasks()
+    manifest = Prior.load(find_folder("minilm-text-v1")).manifest
+    seen = {task["name"] for task in manifest["tasks"]}
+    assert len(seen) == 30
+    assert len(set(tasks)) == 20
+    assert set(tasks) <= set(load_cards())
+    for task in tasks:
+        assert not ({task} | relatives_of(task)) & seen
+    for task, other in combinations(tasks, 2):
+        assert other not in relatives_of(task)
