@@ -4,7 +4,7 @@
     python scripts/benchmark_init.py held-out             # tasks that must give no episode
     python scripts/benchmark_init.py run --inits DIR --results FILE.jsonl [--workers 2]
     python scripts/benchmark_init.py report --inits DIR --results FILE.jsonl [--prior PRIOR_DIR]
-        [--figure FILE.svg]
+        [--figure FILE.svg] [--draws 2,3,4]
 
 `run` has four stages, each of which needs what those before it stored: `develop` chooses rate and
 head of each method on other datasets, `few` compares at few shots; `develop-many` and `many` do so
@@ -33,7 +33,7 @@ from few_shot_solving import Group, groups_of
 from held_out import Split, split_datasets
 from init_evidence import write_evidence
 from init_figure import draw_curves
-from init_report import print_report
+from init_report import print_by_rate, print_report
 from joblib import Parallel, delayed
 
 from metaft.errors import MetaftError
@@ -151,11 +151,13 @@ def _main() -> None:
         stages, seconds = arguments.stages.split(","), 60 * arguments.minutes
         run(plan, arguments.results, stages, arguments.workers, seconds)
         return
-    results = only_chosen(read_results(arguments.results), plan.methods)
+    stored = read_results(arguments.results)
+    results = only_chosen(stored, plan.methods)
     if arguments.draws:
         draws = {int(text) for text in arguments.draws.split(",")}
         results = [r for r in results if r.cell.stage != FEW or r.cell.seed in draws]
     print_report(plan, results)
+    print_by_rate(stored)
     if arguments.prior:
         write_evidence(plan, results, arguments.prior)
     if arguments.figure:

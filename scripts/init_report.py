@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 from few_shot_cells import (
@@ -56,8 +58,9 @@ def _options(_: Plan, results: Sequence[Result], methods: Sequence[str]) -> list
         size = f"{shots} shots" if shots else f"{MANY_ROWS} rows"
         title = f"Accuracy on the development datasets at {size} by rate; the chosen bold"
         header = ["method", "head", "no step", *(f"{rate:g}" for rate in RATES)]
-        lines += [*([""] if lines else []), *_table(title, header, rows)] if rows else []
-    return lines
+        if rows:
+            lines += ["", *_table(title, header, rows)]
+    return lines[1:]
 
 
 def _options_at(shots: int, results: Sequence[Result], methods: Sequence[str]) -> list[list[str]]:
@@ -185,6 +188,32 @@ def _many(_: Plan, results: Sequence[Result], methods: Sequence[str]) -> list[st
     header = ["method", "accuracy", "against pretrained", "t", "Wilcoxon", "no worse by 0.3"]
     datasets = len(next(iter(means.values()), {}))
     return _table(f"{MANY_ROWS} training rows, {datasets} datasets", header, rows) if rows else []
+
+
+def print_by_rate(results: Sequence[Result]) -> None:
+    """Print each start at many rows against others of its rate, and against itself at others.
+
+    Args:
+        results: Those with options that were not chosen, too.
+    """
+    labelled = [_named_by_rate(result) for result in results if result.cell.stage == MANY]
+    starts = sorted({(r.cell.rate, r.cell.method) for r in labelled})
+    means = means_of(labelled, MANY, 0, [label for _, label in starts])
+    rows = []
+    for (rate, label), (other_rate, other) in combinations(starts if means else [], 2):
+        if rate == other_rate or label.split(" at ")[0] == other.split(" at ")[0]:
+            found, _ = compare_methods(means, label, other)
+            interval = f"{found.mean_interval.low:+.2f} to {found.mean_interval.high:+.2f}"
+            tests = [f"{test.p_value:.3g}" for test in (found.t_test, found.wilcoxon)]
+            rows.append([label, other, f"{found.mean_difference:+.2f}", interval, *tests])
+    if rows:
+        header = ["start", "against", "points", "95 %", "t", "Wilcoxon"]
+        print("\n".join(_table(f"{MANY_ROWS} rows, by rate", header, rows)), end="\n\n")
+
+
+def _named_by_rate(result: Result) -> Result:
+    cell = result.cell
+    return replace(result, cell=replace(cell, method=f"{cell.method} at {cell.rate:g}"))
 
 
 def _layers(plan: Plan, results: Sequence[Result], methods: Sequence[str]) -> list[str]:

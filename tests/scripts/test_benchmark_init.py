@@ -270,6 +270,26 @@ def test_a_report_needs_no_mirror_and_may_be_made_of_some_draws(tmp_path, monkey
         benchmark_init._main()
 
 
+def test_starts_at_many_rows_are_compared_at_one_rate_and_with_themselves_at_another(capsys):
+    results = [
+        _result(method, accuracy + 0.01 * at, stage=MANY, dataset=f"d{at}", shots=0, rate=rate)
+        for method, rate, accuracy in (
+            ("pretrained", 1e-4, 0.6),
+            ("anil", 1e-4, 0.55),
+            ("anil", 3e-4, 0.5),
+        )
+        for at in range(8)
+    ]
+    init_report.print_by_rate([*results, _result("anil", 0.9)])
+    page = capsys.readouterr().out
+    assert "| anil at 0.0001 | pretrained at 0.0001 | -5.00 |" in page
+    assert "| anil at 0.0001 | anil at 0.0003 | +5.00 |" in page
+    assert "| anil at 0.0003 | pretrained at 0.0001 |" not in page
+    assert "| pretrained at 0.0001 | anil at 0.0003 |" not in page
+    init_report.print_by_rate([])
+    assert capsys.readouterr().out == ""
+
+
 def test_steps_are_those_of_the_first_look_that_reaches_the_share():
     curve = {0: 0.3, 4: 0.7, 8: 0.69, 20: 0.9}
     assert init_significance.steps_to_share(curve, 0.69) == 4
