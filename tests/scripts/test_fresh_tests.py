@@ -1,0 +1,99 @@
+"""The tests of the fresh comparison, on reports made up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import fresh_tests
+import pytest
+from rich.console import Console
+from scipy import stats
+
+PLAIN = [50.0, 60.0, 70.0, 80.0, 55.0, 65.0, 75.0]
+AVERAGE = [55.0, 62.0, 71.0, 80.5, 58.0, 66.0, 74.0]
+LEARNED = [56.0, 63.5, 72.5, 81.0, 57.0, 68.0, 77.5]
+
+
+def _report(points: dict[str, list[float]], seen: tuple[int, ...] = ()) -> dict:
+    tasks = [
+        {
+            "is_seen": at in seen,
+            "results": [
+                {"method": method, "score": values[at] / 100} for method, values in points.items()
+            ],
+        }
+        for at in range(len(PLAIN))
+    ]
+    standing = {"datasets": 7, "mean_points": 1.0, "regret_points": 2.0, "seconds": 3.0}
+    standings = [{"method": name, "runs": 35, "failures": 1, **standing} for name in points]
+    prediction = {"method": "learned", "runs": 35, "inside": 0.9, "mean_error_points": 4.0}
+    return {
+        "train_rows": 128,
+        "seeds": 5,
+        "verdict": "So it is.",
+        "tasks": tasks,
+        "standings": standings,
+        "predictions": [{**prediction, "mean_bias_points": -1.0}],
+    }
+
+
+@pytest.fixture
+def report() -> dict:
+    return _report({"plain": PLAIN, "best-average": AVERAGE, "learned": LEARNED})
+
+
+def _raw(rival: list[float]) -> tuple[float, float]:
+    differences = [own - other for own, other in zip(LEARNED, rival, strict=True)]
+    return stats.ttest_1samp(differences, 0).pvalue, stats.wilcoxon(differences).pvalue
+
+
+def test_a_missing_size_makes_no_test_milder(report) -> None:
+    (plain, average) = fresh_tests.primary_tests({"at-128": report})
+    t, wilcoxon = _raw(PLAIN)
+    assert plain.found.mean_difference == pytest.approx(sum(LEARNED) / 7 - sum(PLAIN) / 7)
+    assert plain.t_holm == pytest.approx(4 * t), "the smallest of a family of four"
+    assert plain.wilcoxon_holm == pytest.approx(4 * wilcoxon)
+    assert average.t_holm == pytest.approx(3 * _raw(AVERAGE)[0])
+
+
+def test_both_sizes_are_one_family(report) -> None:
+    tests = fresh_tests.primary_tests({"at-128": report, "at-512": report})
+    assert [(one.at, one.rival) for one in tests] == [
+        ("at-128", "plain"),
+        ("at-128", "best-average"),
+        ("at-512", "plain"),
+        ("at-512", "best-average"),
+    ]
+    assert tests[2].t_holm == pytest.approx(4 * _raw(PLAIN)[0])
+
+
+def test_seen_tasks_do_not_count() -> None:
+    report = _report({"plain": PLAIN, "best-average": AVERAGE, "learned": LEARNED}, seen=(0, 3))
+    (plain, _) = fresh_tests.primary_tests({"at-128": report})
+    assert plain.found.pairs == 5
+
+
+def test_the_search_is_a_test_of_its_own(report) -> None:
+    assert fresh_tests.search_test({"at-128": report}) == []
+    (one,) = fresh_tests.search_test({"searches": _report({"learned": PLAIN, "tpe-10": LEARNED})})
+    assert one.found.mean_difference < 0
+    assert one.t_holm == one.found.t_test.p_value
+    assert not one.no_worse.is_shown
+
+
+def test_reports_are_read_and_printed(report, tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "at-128").mkdir()
+    (tmp_path / "at-128" / "report.json").write_text(json.dumps(report))
+    monkeypatch.setattr("sys.argv", ["fresh_tests.py", str(tmp_path)])
+    monkeypatch.setattr(fresh_tests, "Console", lambda: Console(width=200))
+    fresh_tests.main()
+    said = capsys.readouterr().out
+    assert "So it is." in said
+    assert "90.0% of 35 scores" in said
+    assert "+2.93" in said
+
+
+def test_a_folder_without_reports_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="holds no report"):
+        fresh_tests.read_reports(tmp_path)
