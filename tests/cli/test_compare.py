@@ -76,6 +76,14 @@ def test_second_call_makes_no_run_and_prints_tables(compared: Compared) -> None:
     assert "Wilcoxon signed-rank" in result.stdout
 
 
+@pytest.mark.usefixtures("workers_in_process")
+def test_reference_is_what_the_others_are_compared_with(compared: Compared) -> None:
+    options = [*compared.options, "--reference", "steady", "--format", "json"]
+    answer = json.loads(_compare(*options, "--out", compared.folder / "steady").stdout)
+    assert answer["reference"] == "steady"
+    assert [one["method"] for one in answer["judgements"]] == ["plain"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -83,6 +91,7 @@ def test_second_call_makes_no_run_and_prints_tables(compared: Compared) -> None:
         (["--tasks", TASKS, "--methods", "plain,magic"], "'magic' is no method; the methods are"),
         (["--tasks", "nothing_such"], "no task 'nothing_such'"),
         (["--tasks", TASKS, "--prior", "nowhere"], "neither a folder nor a shipped prior"),
+        (["--tasks", TASKS, "--reference", "steady"], "'steady' is none of the methods"),
         (["--tasks", TASKS, "--seeds", "0"], "seeds"),
         (["--tasks", TASKS, "--time-limit", "soon"], "'soon' is no duration"),
     ],

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from metaft.comparing.report import build_report
-from metaft.errors import RunFailedError
+from metaft.errors import RunFailedError, UserError
 
 if TYPE_CHECKING:
     from tests.comparing.conftest import Comparison
@@ -30,6 +30,19 @@ def test_plain_is_the_reference_wherever_it_stands(comparison: Comparison) -> No
 def test_first_method_is_the_reference_without_plain(comparison: Comparison) -> None:
     scores = {"mail": {"steady": [0.8], "learned": [0.7]}}
     assert build_report(*comparison(scores)).reference == "steady"
+
+
+def test_any_method_can_be_the_reference(comparison: Comparison) -> None:
+    plan, traces = comparison(TWO)
+    report = build_report(plan, traces, reference="steady")
+    assert report.reference == "steady"
+    assert [judgement.method for judgement in report.judgements] == ["plain"]
+    assert report.judgements[0].points.mean_difference == pytest.approx(-4.5)
+    assert [report.tasks[0].of(name).difference_points for name in ("steady", "plain")] == (
+        pytest.approx([0, -9])
+    )
+    with pytest.raises(UserError, match="'learned' is none of the methods"):
+        build_report(plan, traces, reference="learned")
 
 
 def test_few_datasets_are_called_too_few(comparison: Comparison) -> None:

@@ -41,7 +41,12 @@ if TYPE_CHECKING:
     metavar="LIST",
     help="Two or more of plain, learned, learned-cost, learned+probe, learned-race, best-average, "
     "steady, half_frozen, prodigy, schedule-free, recipe:FILE, and searches of N trials: tpe-N, "
-    "random-N. The others are compared with plain, or with the first.",
+    "random-N.",
+)
+@click.option(
+    "--reference",
+    metavar="METHOD",
+    help="Which of them the others are compared with; default: plain, or the first.",
 )
 @click.option(
     "--seeds",
@@ -77,6 +82,7 @@ def command(
     *,
     selector: str,
     methods: str,
+    reference: str | None,
     seeds: int,
     train_rows: int,
     out: Path,
@@ -96,13 +102,14 @@ def command(
     """
     from metaft.comparing.curves import gather_curves
     from metaft.comparing.methods import parse_methods
-    from metaft.comparing.report import build_report
+    from metaft.comparing.report import build_report, choose_reference
     from metaft.comparing.running import run_comparison, traces_of
     from metaft.comparing.writing import PAGE_FILE, check_out, write_report
     from metaft.tasks.select import select_tasks
     from metaft.traces.store import TraceStore, default_store_url
 
     chosen = parse_methods(methods, prior=prior, offline=offline)
+    reference = choose_reference([method.name for method in chosen], reference)
     tasks = select_tasks(selector)
     check_out(out)
     trace_store = TraceStore(store or default_store_url())
@@ -125,7 +132,7 @@ def command(
     if summary.left:
         print_notice(f"{summary.left} runs are left; the same command goes on with them.")
     traces = traces_of(plan, trace_store)
-    report = build_report(plan, traces, problems=summary.problems)
+    report = build_report(plan, traces, problems=summary.problems, reference=reference)
     write_report(out, report, curves=gather_curves(plan, traces), traces=list(traces.values()))
     for notice in report.notices:
         print_notice(notice)

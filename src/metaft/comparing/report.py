@@ -20,7 +20,7 @@ from metaft.comparing.protocol import ComparisonPlan
 from metaft.comparing.results import TaskResult, gather_results
 from metaft.comparing.standing import Standing, stand
 from metaft.comparing.verdict import state_verdict
-from metaft.errors import RunFailedError
+from metaft.errors import RunFailedError, UserError
 from metaft.significance import RankComparison, fewest_pairs
 from metaft.traces.trace import Trace
 
@@ -100,8 +100,31 @@ class Report:
         return dataclasses.asdict(self)
 
 
+def choose_reference(methods: Sequence[str], wanted: str | None = None) -> str:
+    """Return the method that the others are compared with.
+
+    Args:
+        methods: Names of all methods, at least one.
+        wanted: One of them; by default `REFERENCE`, where that is missing the first.
+
+    Raises:
+        UserError: If what is wanted is none of them.
+    """
+    if wanted is None:
+        return REFERENCE if REFERENCE in methods else methods[0]
+    if wanted not in methods:
+        raise UserError(
+            f"the reference {wanted!r} is none of the methods {', '.join(methods)}",
+            "Name one of them with --reference, or add it to --methods",
+        )
+    return wanted
+
+
 def build_report(
-    plan: ComparisonPlan, traces: Mapping[str, Trace], problems: Mapping[str, str] | None = None
+    plan: ComparisonPlan,
+    traces: Mapping[str, Trace],
+    problems: Mapping[str, str] | None = None,
+    reference: str | None = None,
 ) -> Report:
     """Judge what was recorded.
 
@@ -109,11 +132,12 @@ def build_report(
         plan: What was compared.
         traces: Key -> trace, of the runs that are there; some may be missing.
         problems: Task -> why it could not be recorded.
+        reference: See `choose_reference`.
 
     Raises:
         RunFailedError: If no task has a seed with the runs of all methods.
     """
-    reference = REFERENCE if REFERENCE in plan.methods else plan.methods[0]
+    reference = choose_reference(plan.methods, reference)
     tasks, left_out = gather_results(plan, traces, reference)
     left_out = {name: (problems or {}).get(name, why) for name, why in left_out.items()}
     if not tasks:
