@@ -5,16 +5,19 @@
 #
 #   METAFT_DATA=path/of/the/mirror scripts/compare_fresh.sh [--time-limit 2h] [options of compare]
 #
-# STORE is the URL of the trace store, OUT the folder of the reports. A time limit counts for each of
-# the steps.
+# STORE is the URL of the trace store, OUT the folder of the reports, RUNS the file of the runs: what it
+# holds is not made again. A time limit counts for each of the steps.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
 : "${METAFT_DATA:?names no mirror of the datasets, see docs/installation.md}"
 
 readonly store=${STORE:-sqlite:///$PWD/runs/fresh.db} out=${OUT:-runs/fresh}
-readonly options=("$@")
+readonly runs=${RUNS:-priors/recorded/fresh.parquet} options=("$@")
 mkdir -p runs
+if [ -f "$runs" ]; then
+    .venv/bin/metaft traces import "$runs" --store "$store"
+fi
 
 # By the rule of the protocol; those with the shortest texts first.
 readonly twelve=conll2003_entity_typing,tweet_eval/stance_hillary,election_tweets_author,isear_psychexp,fortunes_category,glue/qqp,hedge_conll2010,subj,entity_matching/amazon_google,ag_news,chemprot,dbpedia_14
@@ -24,6 +27,7 @@ compare() {
     local name=$1
     shift
     .venv/bin/metaft compare --store "$store" --out "$out/$name" --offline "$@" "${options[@]}"
+    .venv/bin/metaft traces export --store "$store" --out "$runs"
 }
 
 compare at-128 --tasks "$twenty" --methods plain,best-average,learned --rows 128 --seeds 5

@@ -138,12 +138,22 @@ def standings(name: str, report: Report) -> Table:
 
 
 def predictions(report: Report) -> str:
-    """Say how many scores lie within the predicted intervals."""
-    return "\n".join(
-        f"{one['method']}: {one['inside']:.1%} of {one['runs']} scores lie within the predicted "
-        f"interval; mean error {one['mean_error_points']:.1f} points, "
-        f"bias {one['mean_bias_points']:+.1f}"
-        for one in report["predictions"]
+    """Say how many tasks' mean scores lie within the predicted intervals, and which do not."""
+    found = [
+        (task["task"], result["score"], result["predicted"])
+        for task in report["tasks"]
+        if not task["is_seen"]
+        for result in task["results"]
+        if result["method"] == SUGGESTED
+    ]
+    outside = [task for task, score, told in found if not told["low"] <= score <= told["high"]]
+    bias = compare_paired(*np.transpose([(100 * s, 100 * told["score"]) for _, s, told in found]))
+    exceptions = f", not those of {', '.join(outside)}" if outside else ""
+    return (
+        f"{len(found) - len(outside)} of {len(found)} mean scores lie within the predicted "
+        f"interval{exceptions}; reached less predicted "
+        f"{bias.mean_difference:+.1f} points (p {bias.t_test.p_value:.2g}, "
+        f"{bias.wilcoxon.p_value:.2g})"
     )
 
 

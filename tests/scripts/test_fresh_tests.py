@@ -13,28 +13,29 @@ from scipy import stats
 PLAIN = [50.0, 60.0, 70.0, 80.0, 55.0, 65.0, 75.0]
 AVERAGE = [55.0, 62.0, 71.0, 80.5, 58.0, 66.0, 74.0]
 LEARNED = [56.0, 63.5, 72.5, 81.0, 57.0, 68.0, 77.5]
+PREDICTED = {"score": 0.7, "low": 0.565, "high": 0.78}
 
 
 def _report(points: dict[str, list[float]], seen: tuple[int, ...] = ()) -> dict:
     tasks = [
         {
+            "task": f"task {at}",
             "is_seen": at in seen,
             "results": [
-                {"method": method, "score": values[at] / 100} for method, values in points.items()
+                {"method": method, "score": values[at] / 100, "predicted": PREDICTED}
+                for method, values in points.items()
             ],
         }
         for at in range(len(PLAIN))
     ]
     standing = {"datasets": 7, "mean_points": 1.0, "regret_points": 2.0, "seconds": 3.0}
     standings = [{"method": name, "runs": 35, "failures": 1, **standing} for name in points]
-    prediction = {"method": "learned", "runs": 35, "inside": 0.9, "mean_error_points": 4.0}
     return {
         "train_rows": 128,
         "seeds": 5,
         "verdict": "So it is.",
         "tasks": tasks,
         "standings": standings,
-        "predictions": [{**prediction, "mean_bias_points": -1.0}],
     }
 
 
@@ -90,10 +91,28 @@ def test_reports_are_read_and_printed(report, tmp_path: Path, monkeypatch, capsy
     fresh_tests.main()
     said = capsys.readouterr().out
     assert "So it is." in said
-    assert "90.0% of 35 scores" in said
+    assert "5 of 7 mean scores lie within" in said
+    assert "not those of task 0, task 3;" in said
+    assert f"{sum(LEARNED) / 7 - 70:+.1f} points" in said
     assert "+2.93" in said
 
 
 def test_a_folder_without_reports_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="holds no report"):
         fresh_tests.read_reports(tmp_path)
+
+
+def test_the_figures_of_the_page_are_those_of_the_reports() -> None:
+    root = Path(__file__).resolve().parents[2]
+    reports = fresh_tests.read_reports(root / "docs" / "results" / "fresh")
+    said = (root / "docs" / "prior.md").read_text()
+    for test in [*fresh_tests.primary_tests(reports), *fresh_tests.search_test(reports)]:
+        found, counts = test.found, test.found.win_tie_loss
+        interval = f"({found.mean_interval.low:.2f}, {found.mean_interval.high:.2f})"
+        row = f"| {test.rival} | {found.mean_difference:+.2f} {interval} | {found.shift:+.2f} |"
+        assert row in said
+        assert f"| {found.effect_size:.2f} | {counts.wins}/{counts.ties}/{counts.losses} |" in said
+    for report in reports.values():
+        for one in report["standings"]:
+            figures = [one[key] for key in ("mean_points", "regret_points", "seconds")]
+            assert " | ".join(f"{value:.2f}" for value in figures) in said
