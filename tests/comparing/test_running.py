@@ -22,6 +22,7 @@ TASK = "uci_sentences_yelp"
 RACERS = (Recipe(learning_rate=1e-4, epochs=2), Recipe(learning_rate=5e-2, epochs=2))
 
 
+@pytest.mark.usefixtures("workers_in_process")
 def test_recorded_runs_are_found_by_the_keys_of_the_plan(
     backbone_folder: str, tmp_path: Path
 ) -> None:

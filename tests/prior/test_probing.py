@@ -55,12 +55,11 @@ def test_what_trial_steps_buy_is_judged_on_left_out_tasks(probed_prior: Path) ->
 
 
 def test_the_check_repeats_what_is_said_of_the_probe(probed_prior: Path, tmp_path: Path) -> None:
-    assert check_prior(Prior.load(probed_prior)).discrepancies == ()
     folder = Path(shutil.copytree(probed_prior, tmp_path / "boasting"))
     values = json.loads((folder / "prior.json").read_text())
     values["probe"]["methods"]["surrogate"]["regret"] -= 0.5
     (folder / "prior.json").write_text(json.dumps(values))
-    (boast,) = check_prior(Prior.load(folder)).discrepancies
+    (boast,) = check_prior(Prior.load(folder)).discrepancies  # and in all else it repeats
     assert boast.figure == "probe.methods.surrogate.regret"
 
 

@@ -42,17 +42,20 @@ def test_choosers_learn_from_the_seen_runs_alone() -> None:
     assert evaluate_outside.choose_by_surrogate(source, np.arange(20)) >= 15
 
 
-def test_both_directions_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_both_directions_are_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(evaluate_outside, "SOURCE_RUNS", (16, 64))
     rng = np.random.default_rng(0)
-    rates = 10 ** rng.uniform(-6, -3, 300)
+    rates = 10 ** rng.uniform(-6, -3, 120)
     for name, level in (("one", 0.8), ("other", 0.9)):
         with (tmp_path / f"{name}.jsonl").open("w") as file:
             for rate in rates.tolist():
                 file.write(json.dumps(_run(rate, level - 0.1 * (np.log10(rate) + 4.5) ** 2)) + "\n")
     evaluate_outside.main([str(tmp_path / "one.jsonl"), str(tmp_path / "other.jsonl")])
     printed = capsys.readouterr().out
-    assert "## one -> other, 300 recipes" in printed
-    assert "## other -> one, 300 recipes" in printed
+    assert "## one -> other, 120 recipes" in printed
+    assert "## other -> one, 120 recipes" in printed
     (line, _) = (line for line in printed.splitlines() if line.startswith("| surrogate: "))
     assert float(line.split("|")[3]) < 0.5
 

@@ -17,6 +17,7 @@ def store(tmp_path: Path) -> TraceStore:
     return TraceStore(f"sqlite:///{tmp_path}/traces.db")
 
 
+@pytest.mark.usefixtures("workers_in_process")
 def test_a_study_runs_once_and_then_reads_the_store(card_of, store) -> None:
     card = card_of(
         factors={"freezing": {"none": {}, "half": {"frozen_fraction": 0.5}}}, convergence=True
