@@ -27,8 +27,12 @@ compare() {
     local name=$1
     shift
     .venv/bin/metaft compare --store "$store" --out "$out/$name" --offline "$@" "${options[@]}"
+}
+
+keep() {
     .venv/bin/metaft traces export --store "$store" --out "$runs"
 }
+trap keep EXIT # also where a step was stopped, or has no task complete yet
 
 compare at-128 --tasks "$twenty" --methods plain,best-average,learned --rows 128 --seeds 5
 compare at-512 --tasks "$twenty" --methods plain,best-average,learned --rows 512 --seeds 3
