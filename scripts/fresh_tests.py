@@ -67,7 +67,8 @@ def main() -> None:
     for name, report in reports.items():
         console.print(standings(name, report), predictions(report))
     console.print(tests_table(primary_tests(reports), "Holm over both sizes and both rivals"))
-    console.print(tests_table(search_test(reports), "not corrected: one test"))
+    if searched := search_test(reports):
+        console.print(tests_table(searched, "not corrected: one test"))
 
 
 def read_reports(folder: Path) -> dict[str, Report]:

@@ -95,6 +95,7 @@ def test_reports_are_read_and_printed(report, tmp_path: Path, monkeypatch, capsy
     assert "not those of task 0, task 3;" in said
     assert f"{sum(LEARNED) / 7 - 70:+.1f} points" in said
     assert "+2.93" in said
+    assert "not corrected" not in said, "nothing has been searched"
 
 
 def test_a_folder_without_reports_is_refused(tmp_path: Path) -> None:
