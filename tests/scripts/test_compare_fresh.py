@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import combinations
 from pathlib import Path
 
+import fresh_tests
+
 from metaft.prior.prior import Prior, find_folder
 from metaft.tasks.card import load_cards, relatives_of
 
-_SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "compare_fresh.sh"
+_ROOT = Path(__file__).resolve().parents[2]
+_SCRIPT = _ROOT / "scripts" / "compare_fresh.sh"
 
 
 def _tasks() -> list[str]:
@@ -30,3 +34,12 @@ def test_tasks_are_unseen_and_no_relatives_of_what_was_seen_or_of_each_other():
         assert not ({task} | relatives_of(task)) & seen
     for task, other in combinations(tasks, 2):
         assert other not in relatives_of(task)
+
+
+def test_nothing_is_refitted_before_the_comparison_is_whole():
+    folder = _ROOT / "docs" / "results" / "fresh"
+    manifest = Prior.load(find_folder("minilm-text-v1")).manifest
+    reports = [folder / name / "report.json" for name in (*fresh_tests.SIZES, fresh_tests.SEARCHES)]
+    made = [json.loads(path.read_text())["priors"] for path in reports if path.exists()]
+    if len(made) < len(reports):
+        assert made == [[f"{manifest['name']} {manifest['version']}"]] * len(made)
