@@ -1,11 +1,12 @@
 """Test what `scripts/compare_fresh.sh` has run, by the protocol of docs/prior.md ("Fresh runs").
 
-    python scripts/fresh_tests.py runs/fresh
+    python scripts/fresh_tests.py runs/fresh [--prior priors/minilm-text-v1]
 
 The folder holds the reports `at-128`, `at-512` and `searches`. A task counts once, with its mean
 over seeds. Suggestion against plain and against best-average, at both sizes: one family, corrected
 by Holm; while a report is missing its tests count with p = 1, so the others are judged no milder
-for it.
+for it. With --prior, what was found is written into that prior's folder, and `metaft suggest`
+says it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rich.table import Table
 
 from metaft.comparing.writing import JSON_FILE
 from metaft.prior.comparisons import MARGIN_POINTS, TIE_POINTS
+from metaft.prior.fresh_runs import FreshRuns, FreshSize, Lead
 from metaft.significance import (
     NonInferiority,
     PairedComparison,
@@ -61,14 +63,16 @@ class FreshTest:
 
 def main() -> None:
     """Read the reports, and print the tables."""
-    folder = _parse_arguments().folder
-    reports = read_reports(folder)
+    arguments = _parse_arguments()
+    reports = read_reports(arguments.folder)
     console = Console()
     for name, report in reports.items():
         console.print(standings(name, report), predictions(report))
     console.print(tests_table(primary_tests(reports), "Holm over both sizes and both rivals"))
     if searched := search_test(reports):
         console.print(tests_table(searched, "not corrected: one test"))
+    if arguments.prior:
+        fresh_runs(reports).save(arguments.prior)
 
 
 def read_reports(folder: Path) -> dict[str, Report]:
@@ -140,21 +144,76 @@ def standings(name: str, report: Report) -> Table:
 
 def predictions(report: Report) -> str:
     """Say how many tasks' mean scores lie within the predicted intervals, and which do not."""
-    found = [
-        (task["task"], result["score"], result["predicted"])
-        for task in report["tasks"]
-        if not task["is_seen"]
-        for result in task["results"]
-        if result["method"] == SUGGESTED
-    ]
+    found = _predicted(report)
     outside = [task for task, score, told in found if not told["low"] <= score <= told["high"]]
-    bias = compare_paired(*np.transpose([(100 * s, 100 * told["score"]) for _, s, told in found]))
+    bias = reached_less_predicted(report)
     exceptions = f", not those of {', '.join(outside)}" if outside else ""
     return (
         f"{len(found) - len(outside)} of {len(found)} mean scores lie within the predicted "
         f"interval{exceptions}; reached less predicted "
         f"{bias.mean_difference:+.1f} points (p {bias.t_test.p_value:.2g}, "
         f"{bias.wilcoxon.p_value:.2g})"
+    )
+
+
+def _predicted(report: Report) -> list[tuple[str, float, Mapping[str, float]]]:
+    """Return task, mean score and prediction of what was suggested."""
+    return [
+        (task["task"], result["score"], result["predicted"])
+        for task in report["tasks"]
+        if not task["is_seen"]
+        for result in task["results"]
+        if result["method"] == SUGGESTED
+    ]
+
+
+def reached_less_predicted(report: Report) -> PairedComparison:
+    """Compare the scores that were reached with those that were predicted, in points."""
+    pairs = [(100 * score, 100 * told["score"]) for _, score, told in _predicted(report)]
+    return compare_paired(*np.transpose(pairs))
+
+
+def fresh_runs(reports: Mapping[str, Report]) -> FreshRuns:
+    """Return what `metaft suggest` says of it; predictions are corrected over the sizes.
+
+    Raises:
+        SystemExit: If a size is missing, or the reports are of different priors or tasks.
+    """
+    if missing := [name for name in SIZES if name not in reports]:
+        raise SystemExit(f"no report of {', '.join(missing)}: nothing is told of half a comparison")
+    sized = [reports[name] for name in SIZES]
+    told = {(*report["priors"], task["backbone"]) for report in sized for task in report["tasks"]}
+    counts = {len(points_of(report, SUGGESTED)) for report in sized}
+    if len(told) != 1 or len(counts) != 1:
+        raise SystemExit("the reports are of different priors, backbones or numbers of tasks")
+    ((prior, backbone),), (tasks,) = told, counts
+    leads = {
+        (one.at, one.rival): _lead(one.found, one.t_holm, one.wilcoxon_holm)
+        for one in primary_tests(reports)
+    }
+    missed = [reached_less_predicted(report) for report in sized]
+    t = holm([one.t_test.p_value for one in missed])
+    wilcoxon = holm([one.wilcoxon.p_value for one in missed])
+    sizes = (
+        FreshSize(
+            report["train_rows"],
+            report["seeds"],
+            *(leads[name, rival] for rival in RIVALS),
+            _lead(missed[at], t[at], wilcoxon[at]),
+        )
+        for at, (name, report) in enumerate(zip(SIZES, sized, strict=True))
+    )
+    return FreshRuns(prior, backbone, tasks, tuple(sizes))
+
+
+def _lead(found: PairedComparison, t_p_value: float, wilcoxon_p_value: float) -> Lead:
+    interval = found.mean_interval
+    return Lead(
+        found.mean_difference,
+        interval.low,
+        interval.high,
+        float(t_p_value),
+        float(wilcoxon_p_value),
     )
 
 
@@ -182,6 +241,7 @@ def tests_table(tests: Sequence[FreshTest], title: str) -> Table:
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="what compare_fresh.sh wrote to: OUT")
+    parser.add_argument("--prior", type=Path, help="folder of the prior that is told of it")
     return parser.parse_args()
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -9,7 +10,14 @@ from hypothesis import strategies as st
 
 from metaft.prior import leaving_out
 from metaft.prior.described import describe_blocks
-from metaft.prior.leaving_out import calibrate_all, count_fits, group_tasks, leave_each_out
+from metaft.prior.leaving_out import (
+    calibrate_all,
+    calibration_figures,
+    count_fits,
+    group_tasks,
+    leave_each_out,
+)
+from metaft.prior.manifest import Manifest, finite
 from metaft.prior.rivals import METHODS
 from metaft.prior.table import tabulate
 
@@ -94,3 +102,10 @@ def test_a_weight_that_no_fold_believed_in_is_not_shipped(telling) -> None:
     ]
     assert calibrate_all(telling.table, telling.left_out)["classes"].weight > 0.0
     assert calibrate_all(telling.table, doubting)["classes"].weight == 0.0
+
+
+def test_no_bound_is_not_stored_as_not_measured(telling) -> None:
+    stored = calibration_figures(telling.table, telling.left_out, width_elsewhere=math.inf)
+    assert Manifest(stored).calibration_of("classes").relative_width_elsewhere == math.inf
+    stored = calibration_figures(telling.table, telling.left_out)
+    assert math.isnan(Manifest(finite(stored)).calibration_of("classes").relative_width_elsewhere)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from metaft.errors import PriorError
 from metaft.prior.choice import Limits
 from metaft.prior.described import Described
+from metaft.prior.fresh_runs import FreshRuns, FreshSize, Lead
 from metaft.prior.manifest import Manifest
 from metaft.prior.prior import Prior
 from metaft.prior.suggest import suggest
@@ -40,6 +42,7 @@ def test_the_contract(prior: Prior, target) -> None:
         "fallback",
         "start",
         "screening",
+        "fresh_runs",
         "probe",
         "alternatives",
     ]
@@ -204,6 +207,20 @@ def test_a_prior_without_screening_says_nothing_of_it(prior: Prior, target) -> N
     assert suggest(prior, target).to_mapping()["screening"] is None
 
 
+def test_what_fresh_runs_showed_is_said(world_prior: Path, target, tmp_path: Path) -> None:
+    folder = tmp_path / "prior"
+    shutil.copytree(world_prior, folder)
+    lead = Lead(0.1, -0.6, 0.8, 1.0, 0.9)
+    size = FreshSize(target.train_rows, 5, on_plain=lead, on_average=lead, on_predicted=lead)
+    FreshRuns("tiny 0.3.0", target.backbone, 20, (size,)).save(folder)
+    answer = suggest(Prior.load(folder), target)
+    assert answer.to_mapping()["fresh_runs"]["found"]["on_average"]["points"] == 0.1
+    elsewhere = dataclasses.replace(target, train_rows=16 * target.train_rows)
+    assert suggest(Prior.load(folder), elsewhere).fresh_runs is None
+    assert suggest(Prior.load(folder), target, goal="cost").fresh_runs is None
+    assert suggest(Prior.load(folder), target, limits=Limits(seconds=1e6)).fresh_runs is None
+
+
 def test_what_screening_adopted_is_suggested(screened_prior: Path) -> None:
     screened = Prior.load(screened_prior)
     row = dataclasses.replace(screened.fitted.described[0], task="new", fingerprint="7" * 16)
@@ -218,3 +235,15 @@ def test_what_screening_adopted_is_suggested(screened_prior: Path) -> None:
     without = suggest(dataclasses.replace(screened, manifest=Manifest(values)), row)
     assert answer.predicted == without.predicted, "the gain is not added"
     assert dataclasses.replace(answer.recipe, label_smoothing=0.0) == without.recipe
+
+
+def test_an_interval_without_bounds_is_said(own_prior: Path) -> None:
+    path = own_prior / "prior.json"
+    values = json.loads(path.read_text())
+    values["calibration"] |= {"relative_width": 0.1, "relative_width_elsewhere": "inf"}
+    path.write_text(json.dumps(values))
+    prior = Prior.load(own_prior)
+    row = dataclasses.replace(prior.fitted.described[0], backbone="other/backbone")
+    answer = suggest(prior, row)
+    assert (answer.predicted.low, answer.predicted.high) == (0.0, 1.0)
+    assert "the interval is the whole range" in str(answer.fallback)

@@ -10,6 +10,8 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
+from metaft.prior.fresh_runs import FreshRuns
+
 PLAIN = [50.0, 60.0, 70.0, 80.0, 55.0, 65.0, 75.0]
 AVERAGE = [55.0, 62.0, 71.0, 80.5, 58.0, 66.0, 74.0]
 LEARNED = [56.0, 63.5, 72.5, 81.0, 57.0, 68.0, 77.5]
@@ -20,6 +22,7 @@ def _report(points: dict[str, list[float]], seen: tuple[int, ...] = ()) -> dict:
     tasks = [
         {
             "task": f"task {at}",
+            "backbone": "minilm",
             "is_seen": at in seen,
             "results": [
                 {"method": method, "score": values[at] / 100, "predicted": PREDICTED}
@@ -31,6 +34,7 @@ def _report(points: dict[str, list[float]], seen: tuple[int, ...] = ()) -> dict:
     standing = {"datasets": 7, "mean_points": 1.0, "regret_points": 2.0, "seconds": 3.0}
     standings = [{"method": name, "runs": 35, "failures": 1, **standing} for name in points]
     return {
+        "priors": ["tiny 0.3.0"],
         "train_rows": 128,
         "seeds": 5,
         "verdict": "So it is.",
@@ -96,6 +100,36 @@ def test_reports_are_read_and_printed(report, tmp_path: Path, monkeypatch, capsy
     assert f"{sum(LEARNED) / 7 - 70:+.1f} points" in said
     assert "+2.93" in said
     assert "not corrected" not in said, "nothing has been searched"
+
+
+def test_a_prior_is_told_what_was_found(report, tmp_path: Path, monkeypatch) -> None:
+    for name, rows in (("at-128", 128), ("at-512", 512)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.json").write_text(json.dumps({**report, "train_rows": rows}))
+    prior = tmp_path / "prior"
+    prior.mkdir()
+    monkeypatch.setattr("sys.argv", ["fresh_tests.py", str(tmp_path), "--prior", str(prior)])
+    fresh_tests.main()
+    runs = FreshRuns.read(prior)
+    assert (runs.prior, runs.backbone, runs.tasks) == ("tiny 0.3.0", "minilm", 7)
+    assert [size.train_rows for size in runs.sizes] == [128, 512]
+    found = runs.sizes[0]
+    assert found.on_plain.points == pytest.approx(sum(LEARNED) / 7 - sum(PLAIN) / 7)
+    assert found.on_average.points == pytest.approx(sum(LEARNED) / 7 - sum(AVERAGE) / 7)
+    assert found.on_plain.t_p_value == pytest.approx(4 * _raw(PLAIN)[0])
+    assert found.on_predicted.points == pytest.approx(sum(LEARNED) / 7 - 70)
+    missed = stats.ttest_1samp([points - 70 for points in LEARNED], 0).pvalue
+    assert found.on_predicted.t_p_value == pytest.approx(min(1, 2 * missed))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({}, "no report of at-512"), ({"priors": ["other 1.0"]}, "different priors")],
+)
+def test_a_prior_is_told_nothing_of_half_a_comparison(report, change, message) -> None:
+    reports = {"at-128": report, **({"at-512": {**report, **change}} if change else {})}
+    with pytest.raises(SystemExit, match=message):
+        fresh_tests.fresh_runs(reports)
 
 
 def test_a_folder_without_reports_is_refused(tmp_path: Path) -> None:

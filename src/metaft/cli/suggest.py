@@ -13,6 +13,7 @@ from metaft.cli.options import (
     dataset_options,
     duration_callback,
     format_option,
+    prior_option,
     probe_option,
     recipe_out_option,
     size_callback,
@@ -41,7 +42,7 @@ _SHOWN_IF_CHANGED = ("freezing", "augmentation", "label_smoothing")
 @click.command("suggest")
 @dataset_options
 @backbone_option
-@click.option("--prior", metavar="NAME|DIR", help="Prior to ask; default: the shipped one.")
+@prior_option
 @click.option(
     "--goal",
     type=click.Choice(["score", "cost"]),
@@ -165,6 +166,8 @@ def _facts(answer: Mapping[str, Any]) -> Table:
     table.add_row("start from", _start_in_words(answer["start"]))
     if answer["screening"] and answer["screening"]["applied"]:
         table.add_row("screened", escape(answer["screening"]["said"]))
+    if answer["fresh_runs"]:
+        table.add_row("fresh runs", escape(answer["fresh_runs"]["said"]))
     if answer["probe"]:
         table.add_row("probe", probe_in_words(answer["probe"]))
     if answer["fallback"]:

@@ -192,7 +192,7 @@ def calibration_figures(
 ) -> dict[str, Any]:
     """Return what a prior stores of `calibrate_all`: that of the main sort, and of others."""
     found = {
-        sort: dataclasses.asdict(calibration)
+        sort: _stored(calibration)
         for sort, calibration in calibrate_all(
             table, left_out, width_elsewhere=width_elsewhere
         ).items()
@@ -200,6 +200,14 @@ def calibration_figures(
     main = table.main_sort if table.main_sort in found else next(iter(found))
     figures: dict[str, Any] = {"calibration": found.pop(main)}
     return figures | ({"calibrations": found} if found else {})
+
+
+def _stored(calibration: Calibration) -> dict[str, Any]:
+    """Return its values; JSON has one null, which here stands for what was not measured."""
+    values = dataclasses.asdict(calibration)
+    if math.isinf(calibration.relative_width_elsewhere):
+        values["relative_width_elsewhere"] = "inf"
+    return values
 
 
 def count_fits(tasks: Sequence[str], relatives: Mapping[str, frozenset[str]]) -> int:

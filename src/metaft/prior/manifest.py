@@ -155,7 +155,7 @@ class Manifest:
             near=stored["near"],
             far=stored["far"],
             relative_width=math.inf if width is None else width,
-            relative_width_elsewhere=math.nan if elsewhere is None else elsewhere,
+            relative_width_elsewhere=math.nan if elsewhere is None else float(elsewhere),
         )
 
 

@@ -12,6 +12,7 @@ from metaft.prior.adopting import Adoption, adopt
 from metaft.prior.calibration import Calibration
 from metaft.prior.choice import GOALS, NO_LIMITS, Goal, Limits, rank_cells
 from metaft.prior.described import Described
+from metaft.prior.fresh_runs import FreshNote, note_fresh_runs
 from metaft.prior.lengths import AS_RECORDED, length_for, lengthen, lengthened
 from metaft.prior.manifest import Manifest
 from metaft.prior.outlook import OutcomeModels, Outlook
@@ -94,6 +95,7 @@ def suggest(
         alternatives=tuple(ranked[1:]),
         start=recommend_start(prior.folder, row.backbone, row.train_rows),
         screening=screened[0],
+        fresh_runs=_fresh_runs(prior, row, goal, limits),
     )
 
 
@@ -105,6 +107,13 @@ def _screened(
     if screening is None:
         return [None] * len(chosen)
     return [adopt(screening, recipe, row, goal=goal, limits=limits) for recipe in chosen]
+
+
+def _fresh_runs(prior: Prior, row: Described, goal: Goal, limits: Limits) -> FreshNote | None:
+    """Return what fresh runs say; those were of the best score, whatever it takes."""
+    if goal != "score" or limits != NO_LIMITS:
+        return None
+    return note_fresh_runs(prior.folder, row.backbone, row.train_rows)
 
 
 def _look(models: OutcomeModels, row: Described, goal: Goal, limits: Limits) -> tuple[int, Outlook]:
@@ -165,6 +174,10 @@ def _fallbacks(
     said = [*elsewhere, *_kind_unknown(manifest, row), *_untrusted(outlook, calibration)]
     if elsewhere and math.isnan(calibration.relative_width_elsewhere):
         said.append("how sure the predictions are there was not measured")
+    if elsewhere and math.isinf(calibration.relative_width_elsewhere):
+        said.append(
+            "too few tasks tell how sure they are there, so the interval is the whole range"
+        )
     if math.isinf(calibration.relative_width):
         said.append(
             f"{len(manifest['tasks'])} training tasks are too few for a 90 % interval, so it is "

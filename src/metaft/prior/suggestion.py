@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metaft.prior.adopting import Adoption
+from metaft.prior.fresh_runs import FreshNote
 from metaft.prior.starting import Start
 from metaft.recipes import Recipe
 
@@ -77,6 +78,8 @@ class Suggestion:
         screening: What the fields that no model varies were set to in `recipe`, and why; None
             where the prior was fitted without screening traces. The alternatives are treated
             likewise, each by itself.
+        fresh_runs: What the prior's suggestions reached in fresh runs of like size; None where
+            there were none, or where what a run costs was asked about.
         probe_seconds: Wall time of the trial steps that it was asked to take first, 0 where
             they were known already; None where it was asked without.
     """
@@ -93,6 +96,7 @@ class Suggestion:
     alternatives: tuple[RankedRecipe, ...]
     start: Start
     screening: Adoption | None = None
+    fresh_runs: FreshNote | None = None
     probe_seconds: float | None = None
 
     def to_mapping(self) -> dict[str, Any]:
@@ -109,6 +113,7 @@ class Suggestion:
             "fallback": self.fallback,
             "start": self.start.to_mapping(),
             "screening": self.screening and self.screening.to_mapping(),
+            "fresh_runs": self.fresh_runs and self.fresh_runs.to_mapping(),
             "probe": probe,
             "alternatives": [other.to_mapping() for other in self.alternatives],
         }
