@@ -177,7 +177,8 @@ class Recipe:
         """Return the Recipe whose run is the first `epochs` epochs of this one's.
 
         The warm-up keeps its length in steps, so under a constant schedule the two runs
-        agree step by step: one run answers for every smaller budget.
+        agree step by step: one run answers for every smaller budget, down to the end of its
+        warm-up. A share cannot say a longer one, so below that it is all of the budget.
 
         Raises:
             RecipeError: If the schedule depends on the budget, or `epochs` exceeds it.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner, Result
 
+from metaft.backbones.load import load_backbone
 from metaft.cli import group
 from metaft.cli.finetune import _Choice
 from metaft.recipes import Recipe
@@ -106,6 +107,7 @@ def test_the_table_is_for_people(dataset: Path, backbone_folder: Path, tmp_path:
     ("options", "message"),
     [
         (["--plain", "--goal", "cost"], "--plain and --goal name two recipes"),
+        (["--plain", "--prior", "mine"], "--prior is 'mine', and --plain does not ask it"),
         (["--plain", "--probe"], "--probe informs the prior, and --plain does not ask it"),
         (["--plain", "--race", "3"], "--race starts 3 recipes of the prior, and --plain does not"),
         (["--recipe", "mine.yaml", "--race", "2"], "and --recipe does not ask it"),
@@ -174,6 +176,15 @@ def test_the_best_recipes_race_and_one_goes_on(
     assert result.stderr.count("after one epoch") == 3
     assert json.loads((out / "trace.json").read_text())["race"] == race
     assert "## Race" in (out / "README.md").read_text()
+
+
+def test_a_suggestion_is_run_on_the_backbone_that_it_is_for(
+    traced: Traced, tiny_prior: Path, tmp_path: Path
+) -> None:
+    result = _finetune(traced.new_file, tmp_path / "run", "--prior", tiny_prior, "--rows", 16)
+    assert result.exit_code == 0, result.output
+    trace = json.loads((tmp_path / "run" / "trace.json").read_text())
+    assert trace["backbone_fingerprint"] == load_backbone(traced.backbone).fingerprint
 
 
 def test_a_person_reads_how_the_race_went(traced: Traced, tiny_prior: Path, tmp_path: Path) -> None:

@@ -26,6 +26,20 @@ def test_no_sizes(text: str) -> None:
         options.parse_size(text)
 
 
+def test_short_names_of_backbones_are_resolved_where_they_enter() -> None:
+    @click.command
+    @options.backbone_option
+    def command(backbone: str | None) -> None:
+        click.echo(repr(backbone))
+
+    for given, known in (
+        (["--backbone", "minilm"], "sentence-transformers/all-MiniLM-L6-v2"),
+        (["--backbone", "owner/name"], "owner/name"),
+        ([], None),
+    ):
+        assert CliRunner().invoke(command, given).output.strip() == repr(known)
+
+
 def test_dataset_options_are_shown_in_their_order() -> None:
     @options.dataset_options
     def nothing(**_: object) -> None: ...

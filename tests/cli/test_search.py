@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from metaft.cli import group
+from metaft.cli.search import _place_of
 from metaft.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -60,6 +62,12 @@ def test_the_prior_may_start_it(traced: Traced, tiny_prior: Path, tmp_path: Path
     assert epochs == [128, 128], "the recipes are the prior's own, not those of --set"
 
 
+def test_trials_without_a_score_come_last() -> None:
+    scores = [0.5, math.nan, 0.9, None, 0.7]
+    ranked = sorted(({"validation": score} for score in scores), key=_place_of)
+    assert [row["validation"] for row in ranked[:3]] == [0.9, 0.7, 0.5]
+
+
 @pytest.mark.usefixtures("workers_in_process")
 def test_workers_share_the_trials(traced: Traced, tmp_path: Path) -> None:
     done = _search(traced, tmp_path, "--trials", 3, "--workers", 2, "--format", "json")
@@ -77,6 +85,8 @@ def test_workers_share_the_trials(traced: Traced, tmp_path: Path) -> None:
         (["--space", "nothing.yaml"], "cannot be read"),
         (["--set", "augmentation=flip"], "allowed there are synonyms"),
         (["--sampler", "asha", "--set", "schedule=linear"], "asha stops runs early"),
+        (["--sampler", "asha", "--set", "early_stopping_patience=2"], "ran out of patience"),
+        (["--sampler", "asha", "--set", "warmup_fraction=1", "--set", "epochs=2"], "at most 0.5"),
     ],
 )
 def test_wrong_input_is_one_message(

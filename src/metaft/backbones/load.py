@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from metaft.tasks.task import Modality
 
 DEFAULT_TEXT_BACKBONE = "sentence-transformers/all-MiniLM-L6-v2"
-DEFAULT_IMAGE_BACKBONE = "timm/tf_efficientnet_lite0.in1k"
+DEFAULT_IMAGE_BACKBONE = "timm/mobilenetv2_100.tv_in1k"
+"""Both are what the shipped priors know, so what is suggested is for what is run."""
 
 ALIASES: dict[str, str] = {
     "minilm": DEFAULT_TEXT_BACKBONE,
-    "efficientnet_lite0": DEFAULT_IMAGE_BACKBONE,
-    "mobilenetv2": "timm/mobilenetv2_100.tv_in1k",
+    "efficientnet_lite0": "timm/tf_efficientnet_lite0.in1k",
+    "mobilenetv2": DEFAULT_IMAGE_BACKBONE,
 }
 _HUB_SETTINGS = "HF_ENDPOINT (a mirror of the hub) or HTTPS_PROXY"
 _IMAGE_HUB_FILES = ["config.json", "model.safetensors"]

@@ -113,7 +113,15 @@ def command(
     from metaft.finetuning.run_folder import check_out_folder
     from metaft.tasks.load import ColumnNames
 
-    _refuse_contradictions(plain=plain, recipe_file=recipe_file, goal=goal, probe=probe, race=race)
+    _refuse_contradictions(
+        plain=plain,
+        recipe_file=recipe_file,
+        goal=goal,
+        prior=prior,
+        init=init,
+        probe=probe,
+        race=race,
+    )
     check_out_folder(out, overwrite=overwrite)
     if init == "meta" and prior is not None:
         from metaft.prior.starting import find_initialisation
@@ -124,7 +132,7 @@ def command(
     if plain or recipe_file:
         choices = [_Choice(_given_recipe(recipe_file), None)]
     else:
-        choices = _ask_prior(
+        choices, backbone = _ask_prior(
             dataset,
             whole,
             backbone=backbone,
@@ -175,7 +183,14 @@ class _Choice:
 
 
 def _refuse_contradictions(
-    *, plain: bool, recipe_file: Path | None, goal: str | None, probe: bool, race: int | None
+    *,
+    plain: bool,
+    recipe_file: Path | None,
+    goal: str | None,
+    prior: str | None,
+    init: str,
+    probe: bool,
+    race: int | None,
 ) -> None:
     named = {"--plain": plain, "--recipe": recipe_file, "--goal": goal}
     given = [name for name, value in named.items() if value]
@@ -185,6 +200,10 @@ def _refuse_contradictions(
         raise UserError(
             f"--race starts {race} recipes of the prior, and {given[0]} does not ask it",
             "Leave one of them out",
+        )
+    if prior and init == "pretrained" and (plain or recipe_file):
+        raise UserError(
+            f"--prior is {prior!r}, and {given[0]} does not ask it", "Leave one of them out"
         )
     if probe and (plain or recipe_file):
         raise UserError(
@@ -227,8 +246,8 @@ def _ask_prior(
     offline: bool,
     probe: bool,
     top: int,
-) -> list[_Choice]:
-    """Return the recipes that the prior suggests, best first."""
+) -> tuple[list[_Choice], str]:
+    """Return the recipes that the prior suggests, best first, and the backbone they are for."""
     from metaft.prior.ask import suggest_for
     from metaft.recipes import Recipe
 
@@ -251,10 +270,11 @@ def _ask_prior(
         print_notice(f"screened: {suggestion.screening.said}")
     answer = suggestion.to_mapping()
     ranked = [answer, *answer["alternatives"]]
-    return [
+    choices = [
         _Choice(Recipe.from_mapping(one["recipe"]), one["predicted"], answer["probe"])
         for one in ranked
     ]
+    return choices, suggestion.backbone
 
 
 def _load_backbone(

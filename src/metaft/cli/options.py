@@ -109,13 +109,23 @@ def recipe_out_option(command: _Command) -> _Command:
 
 
 def backbone_option(command: _Command) -> _Command:
-    """Add `--backbone`, as the parameter `backbone`; None means the modality's default."""
+    """Add `--backbone`, as the parameter `backbone`; None means the default."""
     return click.option(
         "--backbone",
         metavar="ID",
+        callback=backbone_callback,
         help="A hub id, timm/NAME, a folder, or minilm, efficientnet_lite0, mobilenetv2; default: "
-        "minilm for texts, efficientnet_lite0 for images.",
+        "minilm for texts, mobilenetv2 for images.",
     )(command)
+
+
+def backbone_callback(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> str | None:
+    """Turn a short name into the identity, by which traces and priors know a backbone."""
+    from metaft.backbones.load import ALIASES
+
+    return None if value is None else ALIASES.get(value, value)
 
 
 def tasks_option(command: _Command) -> _Command:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,10 +123,9 @@ def command(
     task = load_task(dataset, columns=columns, offline=offline)
     for notice in task.notices:
         print_notice(notice)
-    network = load_backbone(backbone or default_backbone(task.modality), offline=offline)
     start: Sequence[Recipe] = ()
     if warm_start:
-        start = _ask_prior(
+        start, backbone = _ask_prior(
             dataset,
             task,
             backbone=backbone,
@@ -134,6 +134,7 @@ def command(
             top=warm_start,
             offline=offline,
         )
+    network = load_backbone(backbone or default_backbone(task.modality), offline=offline)
     with progress_bar(f"searching on {task.name}", trials) as advance:
         result = search(
             task,
@@ -170,8 +171,8 @@ def _ask_prior(
     rows: int | None,
     top: int,
     offline: bool,
-) -> list[Recipe]:
-    """Return the best recipes of a prior, the best one first."""
+) -> tuple[list[Recipe], str]:
+    """Return the best recipes of a prior, the best one first, and the backbone they are for."""
     from metaft.prior.ask import suggest_for
 
     suggestion = suggest_for(
@@ -185,7 +186,8 @@ def _ask_prior(
     )
     if suggestion.fallback:
         print_notice(f"fallback: {suggestion.fallback}")
-    return [suggestion.recipe, *(other.recipe for other in suggestion.alternatives)]
+    recipes = [suggestion.recipe, *(other.recipe for other in suggestion.alternatives)]
+    return recipes, suggestion.backbone
 
 
 def _note_on(trial: Trial, task: Task) -> str:
@@ -202,7 +204,7 @@ def _answer(
         "sampler": sampler,
         "metric": task.metric,
         "best": rows[result.trials.index(result.best)],
-        "wall_seconds": sum(row["wall_seconds"] for row in rows),
+        "wall_seconds": sum(s for row in rows if math.isfinite(s := row["wall_seconds"])),
         "is_complete": result.is_complete,
         "trials": rows,
     }
@@ -227,7 +229,7 @@ def _render(answer: Mapping[str, Any]) -> Any:
         "",
         title=f"{answer['dataset']}: the best of {len(answer['trials'])} trials",
     )
-    ranked = sorted(answer["trials"], key=lambda row: -(row["validation"] or 0))
+    ranked = sorted(answer["trials"], key=_place_of)
     for row in ranked[:_SHOWN_TRIALS]:
         table.add_row(
             str(row["trial"]),
@@ -242,6 +244,13 @@ def _render(answer: Mapping[str, Any]) -> Any:
         f"cost       {answer['wall_seconds']:.0f} s of runs, {answer['sampler']} sampler",
     ]
     return Group(table, "\n".join(lines))
+
+
+def _place_of(row: Mapping[str, Any]) -> tuple[bool, float]:
+    """Return what trials are sorted by, the best one first, those without a score last."""
+    validation = row["validation"]
+    has_none = validation is None or math.isnan(validation)
+    return has_none, 0.0 if has_none else -validation
 
 
 def _varied(recipes: Sequence[Mapping[str, Any]]) -> list[str]:

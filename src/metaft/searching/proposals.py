@@ -123,7 +123,6 @@ class _Halved:
 
     So whether it stops does not depend on what runs beside it, nor on when that ends.
 
-    Source: Li et al. (2020), A System for Massively Parallel Hyperparameter Tuning; the rule
     Source: Li et al. (2020), A System for Massively Parallel Hyperparameter Tuning; alone it
     stops what Optuna's pruner stops.
     """

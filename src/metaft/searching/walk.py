@@ -227,4 +227,16 @@ def _for_sampler(space: SearchSpace, base: Recipe, sampler: Sampler) -> tuple[Se
             f"{'space varies ' + min(varied) if varied else f'schedule is {base.schedule!r}'}",
             "Search a constant schedule, with a warm-up as a share, or use tpe",
         )
+    if base.early_stopping_patience is not None or "early_stopping_patience" in space.fields:
+        raise RecipeError(
+            "asha stops runs early itself, and a run that it stopped could not be told from one "
+            f"that ran out of patience; early_stopping_patience is {base.early_stopping_patience}",
+            "Leave early_stopping_patience out, or use tpe",
+        )
+    if base.warmup_fraction * base.epochs > 1:
+        raise RecipeError(
+            f"warmup_fraction {base.warmup_fraction:g} of {base.epochs} epochs is more than one "
+            "epoch, after which asha may stop a run: it would not be the run of any recipe",
+            f"Set warmup_fraction to at most {1 / base.epochs:.3g}, or use tpe",
+        )
     return space, base
