@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from metaft import files
+from metaft.errors import UserError
 
 
 def test_shipped_folders_are_found_in_a_checkout() -> None:
@@ -61,6 +62,44 @@ def test_written_beside_replaces_a_folder_as_a_whole(tmp_path: Path) -> None:
         beside.mkdir()
         (beside / "fresh").touch()
     assert [path.name for path in target.iterdir()] == ["fresh"]
+
+
+def test_a_link_to_a_folder_stays_one(tmp_path: Path) -> None:
+    elsewhere, link = tmp_path / "elsewhere", tmp_path / "link"
+    elsewhere.mkdir()
+    link.symlink_to(elsewhere)
+    with files.written_beside(link) as beside:
+        beside.mkdir()
+        (beside / "fresh").touch()
+    assert link.is_symlink()
+    assert [path.name for path in elsewhere.iterdir()] == ["fresh"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "link"]
+
+
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch) -> None:
+    target = tmp_path / "folder"
+    target.mkdir()
+    (target / "old").touch()
+    rename = Path.replace
+
+    def refuse(path: Path, to: Path) -> Path:
+        if to == target and not path.name.endswith(".old"):
+            raise OSError("no")
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(OSError, match="no"), files.written_beside(target) as beside:
+        beside.mkdir()
+    assert [path.name for path in target.iterdir()] == ["old"]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_the_working_folder_is_not_replaced(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (".", str(tmp_path), "../" + tmp_path.name):
+        with pytest.raises(UserError, match="the working folder"):
+            files.refuse_working_folder(Path(name))
+    files.refuse_working_folder(Path("in-it"))
 
 
 def test_written_beside_removes_a_half_written_folder(tmp_path: Path) -> None:

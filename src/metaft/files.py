@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from metaft.errors import UserError
+
 _PACKAGE = Path(__file__).resolve().parent
 _CHUNK_BYTES = 1 << 20
 
@@ -56,23 +58,50 @@ def written_beside(target: Path) -> Iterator[Path]:
     """Give a path beside `target` to write to, and rename it to `target` at the end.
 
     Whatever happens in between, `target` is either as it was or complete. A folder that
-    exists already is replaced as a whole.
+    exists already is replaced as a whole: it is moved aside, so that a kill at that very
+    moment leaves both under hidden names. Where `target` is a link to a folder, that is replaced.
 
     Args:
         target: The file or folder to appear; its parent is created.
     """
+    target = target.resolve() if target.is_dir() else target
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
     try:
         yield beside
         if beside.is_dir() and target.is_dir():
-            shutil.rmtree(target)
-        beside.replace(target)
+            _replace_folder(target, beside)
+        else:
+            beside.replace(target)
     finally:
         if beside.is_dir():
             shutil.rmtree(beside, ignore_errors=True)
         else:
             beside.unlink(missing_ok=True)
+
+
+def refuse_working_folder(out: Path) -> None:
+    """Refuse the folder that the shell stands in, since a folder is replaced as a whole.
+
+    Raises:
+        UserError: If `out` is it.
+    """
+    if out.resolve() == Path.cwd():
+        raise UserError(
+            f"--out is {out}, the working folder, which would be replaced under your feet",
+            "Name a folder in it, or one elsewhere",
+        )
+
+
+def _replace_folder(target: Path, beside: Path) -> None:
+    aside = beside.with_name(f"{beside.name}.old")
+    target.replace(aside)
+    try:
+        beside.replace(target)
+    except OSError:
+        aside.replace(target)
+        raise
+    shutil.rmtree(aside)
 
 
 def sha256_of(path: Path) -> str:

@@ -119,6 +119,7 @@ def test_an_initialisation_survives_a_new_fit(folder: Path, traces, make_world, 
     (out / "init.safetensors").write_bytes(b"weights")
     (out / "init.checkpoint.safetensors").write_bytes(b"weights and more")
     (out / "initialisation.json").write_text("what a comparison said")
+    (out / "fresh_runs.json").write_text("what fresh runs said")
     prior = write_prior(world.traces, world.described, out, relatives=world.relatives)
     assert (out / "init.safetensors").read_bytes() == b"weights"
     assert "init.safetensors" in prior.manifest["files"]
@@ -126,6 +127,7 @@ def test_an_initialisation_survives_a_new_fit(folder: Path, traces, make_world, 
     assert (out / "init.checkpoint.safetensors").read_bytes() == b"weights and more"
     assert "init.checkpoint.safetensors" not in prior.manifest["files"]
     assert (out / "initialisation.json").read_text() == "what a comparison said"
+    assert (out / "fresh_runs.json").read_text() == "what fresh runs said"
     fit_module._check_folder(out)
 
 
@@ -168,7 +170,7 @@ def test_one_prior_knows_one_modality(make_world, tmp_path: Path) -> None:
         dataclasses.replace(t, kind="image_classification") if t.task == "task00" else t
         for t in world.traces
     ]
-    with pytest.raises(PriorError, match="of texts and of images"):
+    with pytest.raises(PriorError, match=r"images \(.*\) and texts \(.*\); a prior knows one"):
         write_prior(mixed, world.described, tmp_path / "out", relatives=world.relatives)
     assert list(tmp_path.iterdir()) == []
 

@@ -39,6 +39,35 @@ def test_half_a_line_is_cut_off(file: Path, make_trace: TraceFactory, kept: int)
     assert [trace.trace_id for trace in read_lines(file)] == ["0", "1", "2"]
 
 
+class _FullDisk:
+    """A file on a disk that takes so many more bytes, and says so only when it takes none."""
+
+    def __init__(self, file, room: int) -> None:
+        self._file, self._room = file, room
+
+    def write(self, content: bytes) -> int:
+        if not self._room:
+            raise OSError(28, "No space left on device")
+        written = self._file.write(content[: self._room])
+        self._room -= written
+        return written
+
+    def __getattr__(self, name: str):
+        return getattr(self._file, name)
+
+
+def test_a_line_is_whole_or_not_there(file: Path, make_trace: TraceFactory) -> None:
+    whole, line = file.read_bytes(), make_trace("2").to_json()
+    lines = TraceLines(file)
+    lines._file = _FullDisk(lines._file, room=60)
+    with pytest.raises(StoreError, match="No space left"):
+        lines.append(line)
+    assert file.read_bytes() == whole
+    lines._file = _FullDisk(lines._file._file, room=10_000)
+    lines.append(line)
+    assert [trace.trace_id for trace in read_lines(file)] == ["0", "1", "2"]
+
+
 def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
     for content in (b"my notes", b"my notes\nand more\n", b'{"trace_id":"0"}\n', b"\xff\n"):
         other = tmp_path / "other"

@@ -82,6 +82,13 @@ def test_the_other_forms_of_scores() -> None:
     assert ScoreColumns(curve="curve").read(positions, 2) == {1: 0.5, 2: 0.6}
 
 
+def test_a_run_that_ended_before_its_first_step_has_no_scores() -> None:
+    columns = ScoreColumns(curve="curve", end="steps")
+    assert columns.read(_row(curve=[], steps=0), 3) == {}
+    with pytest.raises(MappingError, match="steps is 0, and the curve has scores"):
+        columns.read(_row(curve=[[1, 0.5]], steps=0), 3)
+
+
 def test_scores_beyond_the_budget_are_refused() -> None:
     row = _row(a=0.1, b=0.2, curve=[[400, 0.5]])
     with pytest.raises(MappingError, match="score after epoch 2, but the recipe has 1"):

@@ -110,6 +110,13 @@ def test_read_only_store_is_refused_before_any_work(store: TraceStore) -> None:
         record([], TraceStore(f"sqlite:///file:{path}?mode=ro&uri=true"))
 
 
+def test_a_store_in_memory_is_refused(task_folder: str, backbone_folder: str) -> None:
+    runs = plan_runs([task_folder], backbone_folder, design(1, 1), sizes=[8], seeds=1)
+    for url in ("sqlite://", "sqlite:///:memory:"):
+        with pytest.raises(StoreError, match="in the memory of one process"):
+            record(runs, TraceStore(url), offline=True)
+
+
 @_SLOW
 def test_killed_recording_keeps_what_was_finished(
     task_folder: str, backbone_folder: str, store: TraceStore

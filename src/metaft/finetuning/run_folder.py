@@ -15,7 +15,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from metaft.errors import RecipeError, UserError
-from metaft.files import written_beside
+from metaft.files import refuse_working_folder, written_beside
 from metaft.finetuning.answering import may_refuse
 from metaft.finetuning.model import Classifier
 from metaft.recipes import Recipe
@@ -39,9 +39,10 @@ def check_out_folder(out: Path, *, overwrite: bool) -> None:
     """Refuse a folder that holds something, before any work is done.
 
     Raises:
-        UserError: If `out` is a file, or holds files and `overwrite` is not set; a folder
-            that is no Run is never overwritten.
+        UserError: If `out` is a file or the working folder, or holds files and `overwrite` is
+            not set; a folder that is no Run is never overwritten.
     """
+    refuse_working_folder(out)
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not out.is_dir():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metaft.errors import PriorError
-from metaft.files import sha256_of, shipped_folder, written_beside
+from metaft.files import refuse_working_folder, sha256_of, shipped_folder, written_beside
 from metaft.prior.described import (
     Described,
     describe_blocks,
@@ -22,6 +22,7 @@ from metaft.prior.described import (
 )
 from metaft.prior.describing import describe_all, describe_outside, target_blocks
 from metaft.prior.encoding import UNKNOWN_FIELDS, is_told_apart
+from metaft.prior.fresh_runs import FRESH_RUNS
 from metaft.prior.leaving_out import calibration_figures
 from metaft.prior.manifest import (
     FEATURES_FILE,
@@ -69,8 +70,8 @@ def fit_prior(
     """Fit a prior to traces, validate it, and write it to a folder.
 
     An `init.safetensors` that is in the folder already is kept, and so are what comparing it
-    showed, the checkpoint of an unfinished meta-training, and screening traces where no others
-    are given.
+    showed, what fresh runs of an earlier version showed, the checkpoint of an unfinished
+    meta-training, and screening traces where no others are given.
 
     Args:
         traces: Runs on tasks that `load_task` still finds, or that metaft did not make. Those
@@ -96,6 +97,7 @@ def fit_prior(
     from metaft.traces.table import read_parquet
 
     _check_folder(out)
+    _check_modality(traces)
     if screening is None and (out / SCREENING).is_file():
         screening = read_parquet(out / SCREENING)
     pairs = (
@@ -161,9 +163,10 @@ def write_prior(
     """
     from metaft.traces.table import write_parquet
 
+    _check_modality(traces)
     table = tabulate(traces)
     blocks = set(table.blocks)
-    kept = [trace for trace in traces if _block_of(trace) in blocks]
+    kept = [trace for trace in traces if Block.of(trace) in blocks]
     with written_beside(out) as folder:
         folder.mkdir(parents=True)
         write_parquet(kept, folder / TRACES)
@@ -210,6 +213,7 @@ def is_shipped(folder: Path) -> bool:
 
 def _check_folder(out: Path) -> None:
     """Refuse to replace a folder that holds something other than a prior."""
+    refuse_working_folder(out)
     if not out.exists():
         return
     own = {MANIFEST, TRACES, FEATURES_FILE, SCREENING, README, *_kept_names()}
@@ -221,13 +225,24 @@ def _check_folder(out: Path) -> None:
         )
 
 
+def _check_modality(traces: Sequence[Trace]) -> None:
+    """Refuse traces of texts and of images together, before hours go into a validation."""
+    tasks = {modality_of(trace): trace.task for trace in traces}
+    if len(tasks) > 1:
+        told = " and ".join(f"{modality}s ({task})" for modality, task in sorted(tasks.items()))
+        raise PriorError(
+            f"the traces are of {told}; a prior knows one of the two",
+            "Fit one prior to each: --backbone or --tasks picks the traces",
+        )
+
+
 def _outside_blocks(traces: Sequence[Trace]) -> dict[Block, Trace]:
     """Return the blocks that metaft did not record, each with one of its traces."""
     outside: dict[Block, Trace] = {}
     own: set[str] = set()
     for trace in traces:
         if is_outside(trace.task_fingerprint):
-            outside.setdefault(_block_of(trace), trace)
+            outside.setdefault(Block.of(trace), trace)
         else:
             own.add(trace.task)
     for block in outside:
@@ -244,7 +259,8 @@ def _kept_names() -> tuple[str, ...]:
     """Name what meta-training and comparing leave in a prior's folder, an unfinished one too."""
     from metaft.metalearning.checkpoint import checkpoint_beside
 
-    return INITIALISATION, EVIDENCE, checkpoint_beside(Path(INITIALISATION)).name
+    checkpoint = checkpoint_beside(Path(INITIALISATION)).name
+    return INITIALISATION, EVIDENCE, FRESH_RUNS, checkpoint
 
 
 def _those_told_apart(traces: Sequence[Trace]) -> list[Trace]:
@@ -303,12 +319,6 @@ def _facts_of(
     targets: Sequence[str],
 ) -> dict[str, Any]:
     fingerprints = {trace.backbone: trace.backbone_fingerprint for trace in traces}
-    modalities = {modality_of(trace) for trace in traces}
-    if len(modalities) > 1:
-        raise PriorError(
-            "the traces are of texts and of images; a prior knows one of the two",
-            "Fit one prior to each",
-        )
     newest = max(traces, key=lambda trace: trace.created_at)
     of_task: dict[str, list[Trace]] = defaultdict(list)
     for trace in traces:
@@ -316,7 +326,7 @@ def _facts_of(
     return {
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "metaft_version": version_of("metaft"),
-        "modality": modalities.pop(),
+        "modality": modality_of(newest),
         "backbones": [{"identity": i, "fingerprint": f} for i, f in sorted(fingerprints.items())],
         "train_rows": sorted({block.train_rows for block in table.blocks}),
         "space": _describe_space(table.space),
@@ -364,10 +374,6 @@ def _describe_space(space: Space) -> dict[str, Any]:
 def _hashes(folder: Path) -> dict[str, str]:
     names = (TRACES, FEATURES_FILE, INITIALISATION, SCREENING)
     return {name: sha256_of(folder / name) for name in names if (folder / name).is_file()}
-
-
-def _block_of(trace: Trace) -> Block:
-    return Block.of(trace)
 
 
 class _Steps:

@@ -73,6 +73,12 @@ def open_database(url: str, *, must_exist: bool = False) -> sa.Engine:
 def absolute_url(url: str) -> str:
     """Return a URL that names the same database from any working folder."""
     parsed = _parse_url(url)
+    if parsed.get_backend_name() == "sqlite" and (parsed.database or ":memory:") == ":memory:":
+        raise StoreError(
+            f"the store {url!r} lies in the memory of one process, and what others record would "
+            "be lost",
+            "Give a file, such as sqlite:///traces.db",
+        )
     if parsed.get_backend_name() != "sqlite" or not _file_of(parsed):
         return url
     database = str(Path(parsed.database or "").absolute())

@@ -45,15 +45,22 @@ class TraceLines:
         Raises:
             StoreError: If the disk does not take it.
         """
+        end = self._file.seek(0, os.SEEK_END)
         try:
-            self._file.write(line.encode() + b"\n")
+            self._write(line.encode() + b"\n")
             os.fsync(self._file.fileno())
         except OSError as error:
+            self._file.truncate(end)
             raise self._unwritable(error) from error
 
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
+
+    def _write(self, content: bytes) -> None:
+        """Write all of it: a disk that is nearly full takes a part without an error."""
+        while content:
+            content = content[self._file.write(content) :]
 
     def _lock(self) -> None:
         try:

@@ -125,7 +125,15 @@ class ScoreColumns:
         if items and not isinstance(items[0], list):
             known = dict(enumerate(items, start=1))
             return {at: row.as_number(self.curve, s) for at, s in known.items() if s is not None}
-        scale = 1.0 if self.end is None else epochs / row.number(self.end)
+        if not items:
+            return {}
+        end = epochs if self.end is None else row.number(self.end)
+        if not end > 0:
+            raise row.problem(
+                f"{self.end} is {end:g}, and the curve has scores; allowed is more than 0",
+                "Correct it, or leave the scores out",
+            )
+        scale = epochs / end
         found = {}
         for position, score in (row.as_pair(self.curve, item) for item in items):
             epoch = round(-(-(position * scale - _ROUNDING) // 1))
