@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from metaft.comparing.advice import Adviser
+from metaft.comparing.advice import Adviser, _racers_of
 from metaft.errors import PriorError, TaskError
 from metaft.features.extract import FEATURES
 from metaft.prior.described import Described
 from metaft.prior.fit import write_prior
+from metaft.prior.prior import Prior
+from metaft.prior.suggest import suggest
 from metaft.recipes import HALF_FROZEN, NAMED, PLAIN, STEADY, Recipe
 from metaft.tasks.card import relatives_of
 
@@ -114,3 +116,36 @@ def test_prior_of_texts_says_nothing_of_images(prior: str, tiny_task: TaskFactor
 def test_named_prior_that_is_not_there_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(PriorError, match="neither a folder nor a shipped prior"):
         Adviser(str(tmp_path / "nowhere"), offline=True)
+
+
+def test_recipes_race_where_one_epoch_tells_of_them(prior: str, tiny_task: TaskFactory) -> None:
+    known = dataclasses.replace(tiny_task(name="sotu_party"), source="bundled")
+    adviser = Adviser(prior, offline=True)
+    choice = adviser.suggest("score", known, BACKBONE, 64, racers=2)
+    assert choice.racers[0] == choice.recipe == HALF_FROZEN
+    assert len(choice.racers) == 2
+    assert adviser.suggest("score", known, BACKBONE, 64).racers == ()
+
+
+@pytest.mark.parametrize(
+    ("schedules", "racing", "said"),
+    [
+        (("constant", "constant", "linear"), 2, "1 of 2 rivals do not race"),
+        (("constant", "linear", "linear"), 0, "2 of 2 rivals do not race"),
+        (("linear", "constant", "constant"), 0, "the suggested recipe is linear"),
+        (("constant", "constant", "constant"), 3, ""),
+    ],
+)
+def test_a_falling_rate_does_not_race(prior: str, schedules, racing: int, said: str) -> None:
+    prior_loaded = Prior.load(prior)
+    suggestion = suggest(prior_loaded, prior_loaded.fitted.described[0], top=3)
+    recipes = [dataclasses.replace(PLAIN, schedule=schedule) for schedule in schedules]
+    others = [
+        dataclasses.replace(other, recipe=recipe)
+        for other, recipe in zip(suggestion.alternatives, recipes[1:], strict=True)
+    ]
+    changed = dataclasses.replace(suggestion, recipe=recipes[0], alternatives=tuple(others))
+    racers, told = _racers_of(changed)
+    assert len(racers) == racing
+    assert said in told
+    assert bool(said) == bool(told)

@@ -100,3 +100,11 @@ def test_mapping_holds_plain_values(comparison: Comparison) -> None:
     assert values["tasks"][0]["results"][0]["recipe"]["learning_rate"] == 1e-4
     assert values["tasks"][0]["results"][0]["runs"][1]["trace_id"] == "mail/steady/1"
     assert values["judgements"][0]["points"]["win_tie_loss"] == {"wins": 1, "ties": 1, "losses": 0}
+
+
+def test_a_correction_needs_more_datasets(comparison: Comparison) -> None:
+    scores = {
+        task: by_method | {"third": by_method["plain"]} for task, by_method in _many(6).items()
+    }
+    (notice,) = [n for n in build_report(*comparison(scores)).notices if "cannot show" in n]
+    assert "needs 7 to reach .05 after a correction for 2 comparisons" in notice

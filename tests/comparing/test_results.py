@@ -34,6 +34,15 @@ def test_failed_run_counts_as_a_guess_and_in_no_time(comparison: Comparison) -> 
     assert math.isnan(steady.runs[1].seconds)
 
 
+def test_trial_steps_are_charged(comparison: Comparison) -> None:
+    plan, traces = comparison({"mail": {"plain": [0.7], "probed": [0.9]}})
+    (planned,) = plan.tasks
+    choice = dataclasses.replace(planned.choices["probed"], seconds_before=3.0)
+    planned = dataclasses.replace(planned, choices={**planned.choices, "probed": choice})
+    (task,), _ = gather_results(dataclasses.replace(plan, tasks=(planned,)), traces, "plain")
+    assert task.of("probed").seconds == pytest.approx(task.of("plain").seconds + 3.0)
+
+
 def test_no_run_that_ended_well_has_no_seconds(comparison: Comparison) -> None:
     plan, traces = comparison({"mail": {"plain": [0.7], "steady": ["failed"]}})
     (task,), _ = gather_results(plan, traces, "plain")

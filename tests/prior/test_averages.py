@@ -44,3 +44,12 @@ def test_a_cell_that_no_like_block_has_is_taken_from_all(averages) -> None:
     assert np.isfinite(averages.over_alike(tagged)).all()
     lacking = np.isnan(averages.effects[averages.alike(tagged)]).all(0)
     assert 0 < lacking.sum() < len(lacking)
+
+
+def test_what_a_few_blocks_have_is_not_usual() -> None:
+    blocks = tuple(Block(f"task{at}", "tiny/bert", 128) for at in range(4))
+    effects = np.zeros((4, 3))
+    effects[1:, 0] = np.nan  # a cell that one of four has, one that two have, one that all have
+    effects[2:, 1] = np.nan
+    usual = Averages(blocks, effects).usual_at(blocks[0])
+    assert usual.tolist() == [False, True, True]

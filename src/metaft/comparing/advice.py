@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from metaft.comparing.choice import Choice
 from metaft.errors import TaskError
 from metaft.prior.ask import suggest_for
 from metaft.prior.choice import Goal
 from metaft.prior.described import Described
 from metaft.prior.prior import Prior, newest_prior
+from metaft.prior.suggestion import Suggestion
+from metaft.recipes import Recipe
 from metaft.tasks.task import Kind, Task
 
 
@@ -64,14 +68,15 @@ class Adviser:
             probe=probe,
             top=max(1, racers),
         )
-        others = [other.recipe for other in suggestion.alternatives]
+        racing, not_racing = _racers_of(suggestion) if racers else ((), "")
         return Choice(
             recipe=suggestion.recipe,
             predicted=suggestion.predicted,
             is_seen=_has_seen(prior, task),
-            note=suggestion.fallback or "",
+            note="; ".join(filter(None, [suggestion.fallback, not_racing])),
             prior=_label_of(prior),
-            racers=(suggestion.recipe, *others) if racers else (),
+            racers=racing,
+            seconds_before=suggestion.probe_seconds or 0.0,
         )
 
     def best_on_average(self, task: Task, backbone: str, train_rows: int) -> Choice:
@@ -86,7 +91,9 @@ class Adviser:
             task.name, task.fingerprint, task.kind, task.metric, backbone, train_rows, values={}
         )
         scores = prior.fitted.models.scores
-        best = int(scores.average(asked).argmax())
+        usual = scores.averages.usual_at(asked.block)
+        means = scores.average(asked)
+        best = int(np.where(usual, means, -np.inf).argmax() if usual.any() else means.argmax())
         return Choice(
             recipe=scores.space.cells[best],
             is_seen=_has_seen(prior, task),
@@ -105,6 +112,21 @@ class Adviser:
                 "Name another --prior, or other --tasks",
             )
         return prior
+
+
+def _racers_of(suggestion: Suggestion) -> tuple[tuple[Recipe, ...], str]:
+    """Return the recipes that race, the suggested one first, and which ones do not, and why.
+
+    A recorded run of one epoch is the first epoch of a longer one only where the schedule does
+    not depend on the budget.
+    """
+    best, *others = [suggestion.recipe, *(other.recipe for other in suggestion.alternatives)]
+    if best.depends_on_budget:
+        return (), f"no race: the schedule of the suggested recipe is {best.schedule}"
+    racing = tuple(recipe for recipe in others if not recipe.depends_on_budget)
+    left_out = len(others) - len(racing)
+    said = f"{left_out} of {len(others)} rivals do not race: their schedules depend on the budget"
+    return (best, *racing) if racing else (), said if left_out else ""
 
 
 def _has_seen(prior: Prior, task: Task) -> bool:

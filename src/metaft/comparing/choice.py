@@ -23,6 +23,8 @@ class Choice:
         prior: Name and version of the prior that was asked; empty where none was.
         racers: Recipes that train for one epoch each before one of them goes on, the chosen
             one first; empty where there is no race.
+        seconds_before: Wall time of the trial steps that it was chosen by, 0 where there were
+            none or they were known already; each seed's run is charged for it.
         search: How a recipe is searched for on each seed; the recipe above then holds the fields
             that are not varied. None where nothing is searched.
     """
@@ -33,6 +35,7 @@ class Choice:
     note: str = ""
     prior: str = ""
     racers: tuple[Recipe, ...] = ()
+    seconds_before: float = 0.0
     search: SearchWay | None = None
 
     @property

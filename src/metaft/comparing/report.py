@@ -19,7 +19,7 @@ from metaft.comparing.limits import machines_of, state_limits
 from metaft.comparing.protocol import ComparisonPlan
 from metaft.comparing.results import TaskResult, gather_results
 from metaft.comparing.standing import Standing, stand
-from metaft.comparing.verdict import state_verdict
+from metaft.comparing.verdict import ALPHA, state_verdict
 from metaft.errors import RunFailedError, UserError
 from metaft.significance import RankComparison, fewest_pairs
 from metaft.traces.trace import Trace
@@ -174,7 +174,7 @@ def _priors_of(plan: ComparisonPlan) -> tuple[str, ...]:
 
 def _notices(tasks: list[TaskResult], unseen: list[TaskResult], plan: ComparisonPlan) -> list[str]:
     notices = [
-        notice_of_size(len(unseen)),
+        notice_of_size(len(unseen), comparisons=len(plan.methods) - 1),
         _notice_of_seen(len(tasks) - len(unseen), len(tasks)),
         _notice_of_seeds(tasks, plan.seeds),
         _notice_of_searches(plan),
@@ -183,14 +183,21 @@ def _notices(tasks: list[TaskResult], unseen: list[TaskResult], plan: Comparison
     return [notice for notice in notices if notice]
 
 
-def notice_of_size(datasets: int) -> str:
-    """Say that so few datasets cannot show a difference; nothing where they can."""
-    if datasets >= fewest_pairs():
+def notice_of_size(datasets: int, comparisons: int = 1) -> str:
+    """Say that so few datasets cannot show a difference; nothing where they can.
+
+    Args:
+        datasets: That count.
+        comparisons: Tests that Holm's correction is over.
+    """
+    needed = fewest_pairs(ALPHA / comparisons)
+    if datasets >= needed:
         return ""
     floor = f"p = {min(1.0, 2.0 ** (1 - datasets)):.3g}" if datasets else "anything"
+    corrected = f" after a correction for {comparisons} comparisons" if comparisons > 1 else ""
     return (
         f"{datasets} dataset{'s' * (datasets != 1)} cannot show a difference: Wilcoxon's test "
-        f"gets no lower than {floor} with so few, and needs {fewest_pairs()} to reach .05. "
+        f"gets no lower than {floor} with so few, and needs {needed} to reach .05{corrected}. "
         "Read the tests as a description only."
     )
 

@@ -224,7 +224,7 @@ def _seed_result(
         reason=trace.reason,
         score=score_of(trace, task.guess_score),
         score_halves=halves_of(trace, task.guess_score),
-        seconds=seconds_of(trace, task.rows) + lost,
+        seconds=task.choices[method].seconds_before + seconds_of(trace, task.rows) + lost,
         peak_memory_mib=trace.costs.peak_memory_mib,
         tried=1 + len(given_up),
         found=task.winners.get((method, seed)) if (method, seed) in task.searches else None,

@@ -50,7 +50,7 @@ def state_verdict(judgements: Sequence[Judgement]) -> str:
     counted = f"{datasets} dataset{'s' * (datasets != 1)}"
     if not datasets:
         return "The prior has learned from every task or a relative of it, so nothing is shown."
-    if datasets < fewest_pairs():
+    if datasets < fewest_pairs(ALPHA / len(judgements)):
         seen = ", ".join(_description(judgement) for judgement in judgements)
         verb = "is" if datasets == 1 else "are"
         return f"{counted} {verb} too few to show a difference; on average {seen}."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from metaft.comparing.page import render_page
 from metaft.comparing.report import Report
 from metaft.errors import UserError
 from metaft.files import written_beside
+from metaft.prior.manifest import finite
 from metaft.traces.table import write_parquet
 from metaft.traces.trace import Trace
 
@@ -57,22 +57,10 @@ def write_report(
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write plain values, whole or not at all; NaN and infinities become null."""
-    plain = _without_non_finite(values)
-    write_text(path, json.dumps(plain, indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(finite(values), indent=2, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text, whole or not at all."""
     with written_beside(path) as beside:
         beside.write_text(text, encoding="utf-8")
-
-
-def _without_non_finite(value: Any) -> Any:
-    """Replace NaN and infinities by null, since JSON has no other word for them."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {name: _without_non_finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_non_finite(item) for item in value]
-    return value

@@ -9,6 +9,7 @@ import numpy as np
 from metaft.prior.table import Block, TraceTable
 
 _SIZE_TOLERANCE = 0.5  # log2 of the ratio of two train sizes that count as alike
+_USUAL_SHARE = 0.5  # of the blocks, that must have a cell for its mean to be one
 _ROUNDS = 50  # of alternating means, at most; complete tables need one
 
 
@@ -53,6 +54,14 @@ class Averages:
         away = np.abs(np.log2(sizes / asked.train_rows))
         alike: np.ndarray = same & (away <= away[same].min() + _SIZE_TOLERANCE)
         return alike
+
+    def usual_at(self, asked: Block) -> np.ndarray:
+        """Return which cells `(cells,)` at least half of the blocks most alike have.
+
+        What a search tried on one task is not good on average for having been good there.
+        """
+        usual: np.ndarray = np.isfinite(self.effects[self.alike(asked)]).mean(0) >= _USUAL_SHARE
+        return usual
 
     def _of_sort_and_backbone(self, asked: Block) -> np.ndarray:
         """Return which blocks share both with one; where none does, the sort counts for more."""
