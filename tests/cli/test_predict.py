@@ -64,6 +64,13 @@ def test_a_table_and_rows_of_a_file(classifier: Path, tmp_path: Path) -> None:
     assert "the old river" in done.stdout
 
 
+def test_brackets_in_a_text_are_no_markup(classifier: Path) -> None:
+    done = _invoke("predict", "--run", classifier, "--text", "[/url] win", "--text", "[bold] no")
+    assert done.exit_code == 0, done.output
+    assert "[/url] win" in done.stdout
+    assert "[bold] no" in done.stdout
+
+
 def test_an_answer_from_a_file(reader: Path, tmp_path: Path) -> None:
     (tmp_path / "page.txt").write_text(_CONTEXT.format(7))
     done = _invoke(
@@ -82,6 +89,7 @@ def test_an_answer_from_a_file(reader: Path, tmp_path: Path) -> None:
         (("--question", "a", "--context", "b"), "needs --text"),
         (("--context", "a", "--context-file", "{file}"), "are both given"),
         (("--question", "a", "--context-file", "{file}x"), "cannot be read: No such file"),
+        (("--file", "{file}", "--text", "a"), "rows are given twice"),
         (("--file", "{file}"), "has the columns a, b; a Run of kind classification needs text"),
     ],
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from metaft.prior.goals import judge_goals
+from metaft.prior.goals import in_unit, judge_goals
 
 _METHODS = {
     "learned": {"points": 80.0, "regret": 1.4, "normalised_regret": 0.3, "failed": 0.0},
@@ -160,3 +160,10 @@ def test_slices_have_their_own_goals(figures) -> None:
 
 def test_nothing_judged_has_no_goals(figures) -> None:
     assert judge_goals({**figures, "methods": {}}) == []
+
+
+@pytest.mark.parametrize(
+    ("p_value", "said"), [(0.9998, "1"), (1.0, "1"), (0.5, ".5"), (0.0004, "< .001")]
+)
+def test_p_values_as_they_are_read(p_value: float, said: str) -> None:
+    assert in_unit(p_value, "p") == said

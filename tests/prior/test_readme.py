@@ -21,7 +21,7 @@ def test_figures_come_from_the_manifest(own_prior: Path) -> None:
 def test_a_null_result_is_said_first(own_prior: Path) -> None:
     manifest = Manifest.read(own_prior)
     manifest["calibration"]["weight"] = 0.0
-    assert "chose no better than one fixed recipe" in render_readme(manifest)
+    assert "the pooled ranking is what this prior suggests" in render_readme(manifest)
     manifest["calibration"]["weight"] = 0.5
     assert "counts for 50% of the ranking" in render_readme(manifest)
 

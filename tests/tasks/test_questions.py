@@ -75,7 +75,15 @@ def test_answers_that_stand_nowhere_are_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "answers", ["100", ["100"], {"text": ["a"]}, {"text": ["a"], "answer_start": []}]
+    "answers",
+    [
+        "100",
+        ["100"],
+        {"text": ["a"]},
+        {"text": ["a"], "answer_start": []},
+        {"text": ["a"], "answer_start": [None]},
+        {"text": [None], "answer_start": [3]},
+    ],
 )
 def test_answers_of_another_form_are_refused(tmp_path: Path, answers: object) -> None:
     rows = [{**row, "answers": answers} for row in _rows()]

@@ -14,6 +14,7 @@ from metaft.cli.options import (
     offline_option,
     prior_option,
     store_option,
+    tasks_option,
     time_limit_option,
     workers_option,
 )
@@ -27,13 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command("compare")
-@click.option(
-    "--tasks",
-    "selector",
-    required=True,
-    metavar="SELECTOR",
-    help="Tasks to compare on: names, globs, bundled, mirror, all, kind:KIND; -NAME leaves out.",
-)
+@tasks_option
 @click.option(
     "--methods",
     default="plain,learned",

@@ -103,6 +103,11 @@ def _rows(
     from metaft.tasks.task import Split
 
     wanted = _WANTED.get(kind, ("--text",))
+    if rows_file is not None and (texts or pairs or questions or context or images):
+        raise UserError(
+            f"rows are given twice: by --file {str(rows_file)!r} and by other options",
+            "Put all into the file, or leave --file out",
+        )
     if rows_file is not None:
         texts, second = _columns(rows_file, kind)
         return Split(labels=np.zeros(len(texts)), texts=tuple(texts), text_pairs=second)
@@ -173,10 +178,12 @@ def _columns(path: Path, kind: str) -> tuple[list[str], tuple[str, ...] | None]:
 
 def _render(answer: Sequence[Mapping[str, Any]]) -> Any:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("input", "answer", "")
     for row in answer:
-        table.add_row(_shortened(str(row["input"])), *_cells(row))
+        cells = (_shortened(str(row["input"])), *_cells(row))
+        table.add_row(*map(Text, cells))  # Brackets in a text are no markup.
     return table
 
 

@@ -203,4 +203,4 @@ def in_unit(value: float, unit: str) -> str:
 
 
 def _plain(p_value: float) -> str:
-    return f"{p_value:.3f}".rstrip("0").lstrip("0") if p_value < 1 else "1"
+    return f"{p_value:.3f}".rstrip("0").lstrip("0") if p_value < 0.9995 else "1"

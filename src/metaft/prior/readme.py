@@ -69,8 +69,8 @@ def _worth(manifest: Manifest) -> str:
         return "There are too few tasks to leave one out, so nothing is known of its worth."
     if weight == 0:
         verdict = (
-            "**The model over features chose no better than one fixed recipe, the best on "
-            "average, so that recipe is what this prior suggests.** Its features serve to "
+            "**The features did not tell left-out profiles better than what is pooled without "
+            "them, so the pooled ranking is what this prior suggests.** Its features serve to "
             "predict scores, not to choose."
         )
     else:

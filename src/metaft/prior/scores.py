@@ -153,8 +153,8 @@ class ScoreModel:
 
 
 def _off(cells: Sequence[Recipe], decades: float) -> list[Recipe]:
-    highest = 1.0  # that a recipe may have
-    rates = [min(highest, cell.learning_rate * 10.0**decades) for cell in cells]
+    lowest, highest = 1e-10, 1.0  # that a recipe may have
+    rates = [min(highest, max(lowest, cell.learning_rate * 10.0**decades)) for cell in cells]
     return [
         dataclasses.replace(cell, learning_rate=rate)
         for cell, rate in zip(cells, rates, strict=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metaft.errors import TaskError
-from metaft.tasks.split import content_keys
+from metaft.tasks.split import distinct_rows_of_classes
 from metaft.tasks.task import Split, Task
 
 EPISODE_KINDS: frozenset[str] = frozenset(
@@ -120,7 +120,7 @@ class EpisodeSampler:
         self.tasks = tuple(sorted(kept, key=lambda task: task.name))
         self._shape = shape
         self._seed = seed
-        self._rows_of = [_distinct_rows_of_classes(task) for task in self.tasks]
+        self._rows_of = [distinct_rows_of_classes(task) for task in self.tasks]
 
     def episode(self, number: int) -> Episode:
         """Return an episode by its number, >= 0.
@@ -142,7 +142,7 @@ def episode_obstacle(task: Task, shape: EpisodeShape) -> str | None:
             f"{task.name!r} is a task of kind {task.kind}; episodes are cut from "
             f"{', '.join(sorted(EPISODE_KINDS))}"
         )
-    rows_of = _distinct_rows_of_classes(task)
+    rows_of = distinct_rows_of_classes(task)
     if _possible_shots(rows_of, shape):
         return None
     needed = min(shape.shots) + shape.query_shots
@@ -154,16 +154,6 @@ def episode_obstacle(task: Task, shape: EpisodeShape) -> str | None:
 
 def _touches(task: Task, excluded: frozenset[str]) -> bool:
     return task.name in excluded or bool(task.relatives & excluded)
-
-
-def _distinct_rows_of_classes(task: Task) -> list[np.ndarray]:
-    """Return the training rows of each class; of repeated rows only the first."""
-    first_row: dict[bytes, int] = {}
-    for row, key in enumerate(content_keys(task.train)):
-        first_row.setdefault(key, row)
-    rows = np.fromiter(first_row.values(), dtype=np.int64)
-    labels = task.train.labels[rows]
-    return [rows[labels == number] for number in range(len(task.label_names))]
 
 
 def _large_classes(rows_of: list[np.ndarray], rows: int) -> list[int]:

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from metaft.errors import TaskError
-from metaft.tasks.split import content_keys
+from metaft.tasks.split import distinct_rows_of_classes
 from metaft.tasks.task import Split, Task
 
 
@@ -50,13 +50,10 @@ def few_shot_task(task: Task, *, shots: int, most_ways: int, test_rows: int, see
 
 def _rows_of_classes(task: Task, shots: int) -> dict[int, np.ndarray]:
     """Return the different training rows of each class that has enough, and test rows, too."""
-    first_row: dict[bytes, int] = {}
-    for row, key in enumerate(content_keys(task.train)):
-        first_row.setdefault(key, row)
-    rows = np.fromiter(first_row.values(), dtype=np.int64)
-    labels, tested = task.train.labels[rows], set(task.test.labels.tolist())
-    found = {number: rows[labels == number] for number in range(len(task.label_names))}
-    return {number: own for number, own in found.items() if len(own) >= shots and number in tested}
+    found, tested = distinct_rows_of_classes(task), set(task.test.labels.tolist())
+    return {
+        number: own for number, own in enumerate(found) if len(own) >= shots and number in tested
+    }
 
 
 def _renumbered(split: Split, rows: np.ndarray, classes: np.ndarray) -> Split:

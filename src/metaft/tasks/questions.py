@@ -111,15 +111,19 @@ def _answers_in(cell: Any, context: str, where: str) -> tuple[Answer, ...] | Non
 
 def _parts_of(cell: Any, where: str) -> tuple[list[str], list[int]]:
     cell = {"text": [], "answer_start": []} if cell is None else cell
-    texts = cell.get("text") if isinstance(cell, dict) else None
-    starts = cell.get("answer_start") if isinstance(cell, dict) else None
-    if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
+    texts: Any = cell.get("text") if isinstance(cell, dict) else None
+    starts: Any = cell.get("answer_start") if isinstance(cell, dict) else None
+    if not _are(str, texts) or not _are(int, starts) or len(texts) != len(starts):
         raise TaskError(
             f"the answers in {where} are {str(cell)[:60]!r}; allowed is "
-            '{"text": [...], "answer_start": [...]}, two lists of one length',
+            '{"text": [...], "answer_start": [...]}, texts and whole numbers, as many of each',
             "Write them as SQuAD does",
         )
     return texts, starts
+
+
+def _are(kind: type, values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
 
 
 def _place(text: str, start: int, context: str) -> Answer | None:

@@ -28,8 +28,7 @@ def select_tasks(selector: str, *, modality: Modality | None = None) -> list[str
     Args:
         selector: Comma-separated terms: a name, a glob (`glue/*`), `bundled`, `mirror`,
             `all` (both), `kind:classification`; a `-` before a term takes its tasks away.
-            Targets (`TARGETS`) and tasks that cannot be loaded yet (NER, QA) are only
-            selected by their full names.
+            Targets (`TARGETS`) are only selected by their full names.
         modality: Keep only `text` or `image` tasks.
 
     Returns:

@@ -125,6 +125,16 @@ def content_keys(split: Split) -> list[bytes]:
     return [f"{text}\x1f{pair}".encode() for text, pair in zip(texts, pairs, strict=True)]
 
 
+def distinct_rows_of_classes(task: Task) -> list[np.ndarray]:
+    """Return the training rows of each class; of repeated rows only the first."""
+    first_row: dict[bytes, int] = {}
+    for row, key in enumerate(content_keys(task.train)):
+        first_row.setdefault(key, row)
+    rows = np.fromiter(first_row.values(), dtype=np.int64)
+    labels = task.train.labels[rows]
+    return [rows[labels == number] for number in range(len(task.label_names))]
+
+
 def stratified_order(strata: np.ndarray, seed: int) -> np.ndarray:
     """Order rows so that every prefix holds each stratum by its share, within one row.
 
