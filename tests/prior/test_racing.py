@@ -50,6 +50,18 @@ def test_clear_leader_wins_and_the_others_cost_an_epoch(table) -> None:
     assert chosen.runs == pytest.approx(1 + 2 / 3)
 
 
+def test_a_racer_that_failed_took_its_time(table) -> None:
+    ranked = _full(table, 0)[:2]
+    first = [first_epoch_of(cell, table.space) for cell in ranked]
+    validation, seconds = table.validation.copy(), table.run_seconds.copy()
+    validation[0, first[1]] = np.nan
+    seconds[0, first[1]] = np.nan
+    failed = dataclasses.replace(table, validation=validation, run_seconds=seconds)
+    others = (table.space.epochs == 1) & np.isfinite(seconds[0])
+    expected = table.run_seconds[0, ranked[0]] + seconds[0, others].mean()
+    assert race(failed, 0, ranked).run_seconds == pytest.approx(expected)
+
+
 def test_a_lead_within_the_noise_changes_nothing(table) -> None:
     ranked = _full(table, 0)[:2]
     expected = table.validation[0, first_epoch_of(ranked[0], table.space)]

@@ -10,6 +10,7 @@ from metaft.prior.described import describe_blocks
 from metaft.prior.scores import ScoreModel
 from metaft.prior.table import tabulate
 from metaft.recipes import PLAIN, design
+from metaft.traces.trace import Trace
 
 
 def _fit(world) -> ScoreModel:
@@ -60,6 +61,32 @@ def test_level_follows_the_probe(make_world) -> None:
         dataclasses.replace(row, values={**row.values, "probe_best": value}) for value in (0.6, 0.9)
     )
     assert model.score_level(good) - model.score_level(poor) > 5
+
+
+def test_a_block_of_other_recipes_does_not_spoil_the_levels(make_world) -> None:
+    """Two tables of runs may share no recipe, and the plateau may be of one of them alone."""
+    world = make_world(8, recipes=16, epochs=3)
+    recipes = list(dict.fromkeys(trace.recipe for trace in world.traces))
+    others = {row.task for row in world.described[::2]}
+    traces = [
+        _flat(trace) if trace.task in others else trace
+        for trace in world.traces
+        if recipes.index(trace.recipe) % 2 == (trace.task in others)
+    ]
+    described = [
+        dataclasses.replace(row, train_rows=128) if row.task in others else row
+        for row in world.described
+    ]
+    model = _fit(dataclasses.replace(world, traces=traces, described=described))
+    levels = [model.score_level(row) for row in described]
+    assert min(levels) > 50, "the made-up levels lie between 60 and 90"
+
+
+def _flat(trace: Trace) -> Trace:
+    """Return a run on 128 rows that has the same score after every epoch."""
+    reached = {"validation": {"accuracy": 0.7}, "test": {"accuracy": 0.7}}
+    curve = [dataclasses.replace(r, **reached, test_halves=(0.7, 0.7)) for r in trace.curve]
+    return dataclasses.replace(trace, train_rows=128, curve=tuple(curve))
 
 
 def test_distance_is_zero_to_itself(make_world) -> None:

@@ -165,6 +165,19 @@ def test_blocks_that_lack_recipes_are_left_out(make_world) -> None:
     assert table.tasks == ("task00", "task03", "task04")
 
 
+def test_what_was_kept_is_kept_again(make_world) -> None:
+    """A recipe of the minority is usual once the blocks without it are gone, so that is redone."""
+    traces = make_world(10, recipes=6).traces
+    recipes = list(dict.fromkeys(without_seed(trace.recipe) for trace in traces))
+    has = {0: {0, 1, 2}, 1: {0, 1}, 2: {0, 3}}
+    kind = {f"task{at:02d}": has[0 if at < 4 else 1 if at < 6 else 2] for at in range(10)}
+    partial = [t for t in traces if recipes.index(without_seed(t.recipe)) in kind[t.task]]
+    table = tabulate(partial)
+    kept = [trace for trace in partial if trace.task in table.tasks]
+    assert table.tasks == tabulate(kept).tasks
+    assert 0 < len(table.tasks) < 10
+
+
 def test_an_undefined_correlation_counts_as_none(make_world) -> None:
     traces = make_world(1, recipes=4).traces
     constant = dataclasses.replace(

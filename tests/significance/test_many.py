@@ -112,6 +112,15 @@ def test_friedman_and_iman_davenport_agree_with_other_ways() -> None:
     assert found.iman_davenport.statistic == pytest.approx((between / 3) / (within / 39))
 
 
+def test_means_that_are_equal_but_for_rounding_are_ties() -> None:
+    """The mean of 200 equal draws may lie a last bit beside the one that was drawn."""
+    exact = np.array([0.1, 0.3, 0.7, 0.9, 1.1])
+    averaged = np.array([np.full(200, value).mean() for value in exact])
+    assert (averaged != exact).any()
+    found = compare_ranks(100 * np.stack([exact, averaged, exact - 0.05], axis=1))
+    assert found.mean_ranks == (1.5, 1.5, 3.0)
+
+
 def test_groups_are_the_largest_and_hold_two_or_more() -> None:
     ranks = [3.0, 1.0, 1.5, 4.0, 2.2]
     assert indistinct_groups(ranks, 1.0) == [(1, 2), (2, 4), (4, 0), (0, 3)]

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from metaft.prior.described import describe_blocks
-from metaft.prior.fit import find_tunings, is_shipped
+from metaft.prior.fit import is_shipped, judge_prior
 from metaft.prior.fitted import read_described
-from metaft.prior.leaving_out import OnFit, calibration_figures
+from metaft.prior.leaving_out import OnFit
 from metaft.prior.manifest import SCREENING, finite
 from metaft.prior.prior import Prior
-from metaft.prior.probing import judge_probe
 from metaft.prior.screening import find_pairs, screen
 from metaft.prior.table import tabulate
-from metaft.prior.validate import validate
 from metaft.tasks.select import forbidden_in_shipped_priors
 
 TOLERANCE = 0.01
@@ -61,19 +59,10 @@ def check_prior(prior: Prior, *, on_fit: OnFit | None = None) -> Checked:
     manifest = prior.manifest
     table = tabulate(prior.read_traces())
     rows = describe_blocks(table.blocks, read_described(prior.folder))
-    plain_rows = [row.without_trial() for row in rows]
-    figures, left_out = validate(table, plain_rows, manifest.relatives, on_fit=on_fit)
-    elsewhere = figures["transfer"]["relative_width"]
-    figured = {
-        **calibration_figures(table, left_out, width_elsewhere=elsewhere),
-        "tunings": find_tunings(table, plain_rows),
-        "validation": figures,
-    }
+    figured = judge_prior(table, rows, manifest.relatives, on_fit=on_fit)
     if manifest.values.get("screening") or SCREENING in manifest["files"]:
         pairs = find_pairs(prior.read_screening(), manifest["modality"])
         figured["screening"] = screen(pairs).to_mapping()
-    if manifest.is_probed:
-        figured["probe"] = judge_probe(table, rows, manifest.relatives, on_fit=on_fit)
     found = finite(figured)
     stored = {name: manifest.values.get(name) for name in found}
     discrepancies = (*_differences(stored, found, ""), *_forbidden(prior))

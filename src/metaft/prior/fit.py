@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -23,7 +23,7 @@ from metaft.prior.described import (
 from metaft.prior.describing import describe_all, describe_outside, target_blocks
 from metaft.prior.encoding import UNKNOWN_FIELDS, is_told_apart
 from metaft.prior.fresh_runs import FRESH_RUNS
-from metaft.prior.leaving_out import calibration_figures
+from metaft.prior.leaving_out import OnFit, calibration_figures
 from metaft.prior.manifest import (
     FEATURES_FILE,
     INITIALISATION,
@@ -182,7 +182,7 @@ def write_prior(
         is_probed = any(row.is_probed for row in rows)
         fits = count_fits_of_check(table, relatives, is_probed=is_probed)
         steps = _Steps(on_step, "leaving tasks out", fits)
-        figures = _judge(table, rows, relatives, steps)
+        figures = judge_prior(table, rows, relatives, on_fit=steps.advance)
         facts = _facts_of(kept, table, relatives, targets)
         manifest = Manifest(
             {
@@ -201,9 +201,32 @@ def write_prior(
     return Prior.load(out)
 
 
-def find_tunings(table: TraceTable, rows: Sequence[Described]) -> dict[str, Any]:
-    """Find what tasks share of their profiles, over all of them."""
-    return dataclasses.asdict(ScoreModel.fit(table, rows).tunings)
+def judge_prior(
+    table: TraceTable,
+    rows: Sequence[Described],
+    relatives: Mapping[str, frozenset[str]],
+    *,
+    on_fit: OnFit | None = None,
+) -> dict[str, Any]:
+    """Return what a prior says of its own worth, and what its models take over from that.
+
+    Args:
+        table: The traces.
+        rows: Descriptions of its blocks, in the same order.
+        relatives: Task -> its relatives.
+        on_fit: Called after every fit.
+    """
+    plain_rows = [row.without_trial() for row in rows]
+    figures, left_out = validate(table, plain_rows, relatives, on_fit=on_fit)
+    elsewhere = figures["transfer"]["relative_width"]
+    judged = {
+        **calibration_figures(table, left_out, width_elsewhere=elsewhere),
+        "tunings": dataclasses.asdict(ScoreModel.fit(table, plain_rows).tunings),
+        "validation": figures,
+    }
+    if any(row.is_probed for row in rows):
+        judged["probe"] = judge_probe(table, rows, relatives, on_fit=on_fit)
+    return judged
 
 
 def is_shipped(folder: Path) -> bool:
@@ -291,25 +314,6 @@ def _check_tasks(tasks: Sequence[str], targets: Sequence[str], *, is_shipped: bo
             "learn from it",
             "Leave its traces out, or write the prior elsewhere",
         )
-
-
-def _judge(
-    table: TraceTable,
-    rows: Sequence[Described],
-    relatives: dict[str, frozenset[str]],
-    steps: _Steps,
-) -> dict[str, Any]:
-    plain_rows = [row.without_trial() for row in rows]
-    figures, left_out = validate(table, plain_rows, relatives, on_fit=steps.advance)
-    elsewhere = figures["transfer"]["relative_width"]
-    judged = {
-        **calibration_figures(table, left_out, width_elsewhere=elsewhere),
-        "tunings": find_tunings(table, plain_rows),
-        "validation": figures,
-    }
-    if any(row.is_probed for row in rows):
-        judged["probe"] = judge_probe(table, rows, relatives, on_fit=steps.advance)
-    return judged
 
 
 def _facts_of(

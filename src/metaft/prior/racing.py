@@ -15,7 +15,7 @@ from metaft.finetuning.lead import RACERS, winner_of
 from metaft.prior.choice import one_per_family, rank_cells
 from metaft.prior.chosen import Chooser, Chosen
 from metaft.prior.leaving_out import LeftOut
-from metaft.prior.searches import find_portfolio
+from metaft.prior.searches import find_portfolio, known_seconds
 from metaft.prior.space import Space
 from metaft.prior.table import TraceTable
 
@@ -37,10 +37,10 @@ def race(table: TraceTable, row: int, ranked: Sequence[int], *, racers: int = RA
     first = [first_epoch_of(cell, table.space) for cell in starting]
     winner = winner_of(table.validation[row, first].tolist())
     losers = [at for at in range(len(starting)) if at != winner]
-    seconds = table.run_seconds[row, [starting[winner], *(first[at] for at in losers)]]
+    seconds = known_seconds(table, row)[[starting[winner], *(first[at] for at in losers)]]
     epochs = table.space.epochs
     shares = sum(epochs[first[at]] / epochs[starting[at]] for at in losers)
-    return Chosen(np.array([starting[winner]]), float(np.nansum(seconds)), 1.0 + float(shares))
+    return Chosen(np.array([starting[winner]]), float(seconds.sum()), 1.0 + float(shares))
 
 
 def first_epoch_of(cell: int, space: Space) -> int:

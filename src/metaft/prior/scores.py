@@ -92,6 +92,9 @@ class ScoreModel:
         positions = np.array([scaling.apply(row) for row in rows])
         plateau = _plateau_of(averages.effects)
         levels = mean_known(table.test[:, plateau], 1)
+        told = np.flatnonzero(
+            np.isfinite(levels)
+        ).tolist()  # not those that have no cell of the plateau
         return cls(
             space=table.space,
             averages=averages,
@@ -100,7 +103,7 @@ class ScoreModel:
             process=ProfileProcess.fit(table, rows, tunings.surrogate),
             pooling=ProfileProcess.fit(table, rows, tunings.pooled, groups={}),
             plateau=plateau,
-            level=LevelModel.fit(rows, levels),
+            level=LevelModel.fit([rows[at] for at in told], levels[told]),
         )
 
     def average(self, row: Described) -> np.ndarray:

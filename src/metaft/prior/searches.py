@@ -80,7 +80,7 @@ def find_portfolio(table: TraceTable, left: LeftOut, size: int) -> np.ndarray:
 def best_tried(table: TraceTable, row: int, tried: np.ndarray) -> Chosen:
     """Take the best on validation of the cells `(draws, trials)` that a search ran."""
     best = table.validation[row][tried].argmax(1)
-    seconds = _known_seconds(table, row)[tried].sum(1).mean()
+    seconds = known_seconds(table, row)[tried].sum(1).mean()
     return Chosen(tried[np.arange(len(tried)), best], float(seconds), tried.shape[1])
 
 
@@ -102,7 +102,7 @@ def _draw(table: TraceTable, left: LeftOut, trials: int) -> np.ndarray | None:
 def _halve(table: TraceTable, row: int, tried: np.ndarray) -> Chosen:
     """Train all, keep the best third, go on; every rung pays for what it adds."""
     at_budget = _cells_at_budgets(table, row)
-    costs = np.stack([_known_seconds(table, row), table.space.epochs])  # (2, cells)
+    costs = np.stack([known_seconds(table, row), table.space.epochs])  # (2, cells)
     most = int(table.space.epochs[tried].max())
     spent, paid = np.zeros(2), np.zeros((2, *tried.shape))
     reached = tried
@@ -138,7 +138,7 @@ def _cells_at_budgets(table: TraceTable, row: int) -> np.ndarray:
     return cells
 
 
-def _known_seconds(table: TraceTable, row: int) -> np.ndarray:
+def known_seconds(table: TraceTable, row: int) -> np.ndarray:
     """Return run times `(cells,)`; a run that failed took as long as others of its budget."""
     seconds = table.run_seconds[row].copy()
     for epochs in np.unique(table.space.epochs):

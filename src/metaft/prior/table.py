@@ -133,7 +133,9 @@ def tabulate(traces: Iterable[Trace]) -> TraceTable:
         block = Block.of(trace)
         runs[block][without_seed(trace.recipe)].append(_Run(trace, memory_of(trace)))
     complete = {block: recipes for block, recipes in runs.items() if len(recipes) > 1}
-    kept = sorted(set(complete) - set(_incomplete(complete)))
+    while lacking := _incomplete(complete):  # Without these another recipe may be usual.
+        complete = {block: complete[block] for block in complete.keys() - set(lacking)}
+    kept = sorted(complete)
     if not kept:
         raise PriorError(
             f"the {sum(map(len, runs.values()))} recorded recipes are too few to learn from: no "

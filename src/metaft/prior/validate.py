@@ -161,7 +161,7 @@ def _control(
 
 
 def shuffle_features(rows: Sequence[Described], seed: int) -> list[Described]:
-    """Give every block the features of another task's block that is like it otherwise."""
+    """Shuffle the features among blocks that are alike otherwise; chance lets some keep theirs."""
     rng = np.random.default_rng(seed)
     shuffled = list(rows)
     alike: dict[tuple[str, int, Sort], list[int]] = {}

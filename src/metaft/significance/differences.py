@@ -33,9 +33,15 @@ def is_constant(values: np.ndarray) -> bool:
 
 def signed_ranks(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the rank of each size, ties sharing their mean rank, and the sign of each."""
-    largest = np.abs(values).max(initial=0.0)
-    rounded = np.round(values / largest, _RANK_DECIMALS) if largest > 0 else values
+    rounded = rounded_for_ranks(values)
     return stats.rankdata(np.abs(rounded)), np.sign(rounded)
+
+
+def rounded_for_ranks(values: np.ndarray) -> np.ndarray:
+    """Return values as shares of the largest one, those that are ties being equal."""
+    largest = np.abs(values).max(initial=0.0)
+    rounded: np.ndarray = np.round(values / largest, _RANK_DECIMALS) if largest > 0 else values
+    return rounded
 
 
 def rank_sum_chances(ranks: np.ndarray) -> np.ndarray:

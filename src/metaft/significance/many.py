@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from metaft.significance.differences import rounded_for_ranks
 from metaft.significance.paired import Verdict
 
 _ROUNDING = 1e-12
@@ -71,7 +72,7 @@ def compare_ranks(scores: ArrayLike, alpha: float = 0.05) -> RankComparison:
     table = np.asarray(scores, dtype=float)
     if table.ndim != 2 or table.shape[1] < 3:
         raise ValueError(f"scores have shape {table.shape}; (datasets, 3 methods or more) is asked")
-    table = table[np.isfinite(table).all(axis=1)]
+    table = rounded_for_ranks(table[np.isfinite(table).all(axis=1)])
     datasets, methods = table.shape
     if not datasets:
         nothing, unknown = Verdict(math.nan, 1.0, 0), (math.nan,) * methods
