@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from metaft.backbones.load import load_backbone
-from metaft.errors import RunFailedError, TaskError
+from metaft.errors import TaskError
 from metaft.recipes import Recipe
 from metaft.searching import working
 from metaft.searching.search import SearchResult, search
@@ -114,34 +114,6 @@ def test_what_breaks_off_a_run_gives_its_claim_back(run_search, store, monkeypat
             run_search(trials=2)
     assert store.ids() == set()
     assert run_search(trials=2).is_complete, "without waiting for the lease to end"
-
-
-class _Dying:
-    """A pool whose workers die before they have anything to do."""
-
-    workers = 2
-
-    def __init__(self) -> None:
-        self.submitted = 0
-
-    def submit(self, function, *arguments):
-        self.submitted += 1
-        future: working.Future = working.Future()
-        future.set_exception(OSError("killed"))
-        return future
-
-    def is_death(self, error: Exception) -> bool:
-        return isinstance(error, OSError)
-
-    def stop(self) -> None: ...
-
-
-def test_workers_that_die_again_and_again_end_the_search(store) -> None:
-    pool = _Dying()
-    job = working.Job(store.url, (), math.inf, True, None)
-    with pytest.raises(RunFailedError, match="died before they had anything to do"):
-        working._Crew(pool, job, [], store).work()
-    assert pool.submitted > pool.workers
 
 
 def test_what_cannot_be_loaded_is_the_problem_and_leaves_no_claim(run_search, store) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
+import functools
 import math
+import operator
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from metaft.backbones.backbone import Backbone
-from metaft.errors import RunFailedError, StoreError, UserError
+from metaft.errors import StoreError, UserError
 from metaft.finetuning.device import Device
 from metaft.searching.fit import check_space
 from metaft.searching.proposals import Proposal
@@ -21,16 +21,15 @@ from metaft.tasks.split import subsample
 from metaft.tasks.task import Task
 from metaft.traces.bench import Bench, set_aside
 from metaft.traces.claims import LEASE_SECONDS, MAX_ATTEMPTS, Claim, new_owner
+from metaft.traces.crew import SECONDS_BETWEEN_LOOKS, Crew
 from metaft.traces.database import absolute_url
-from metaft.traces.engine import Pool, open_pool
+from metaft.traces.engine import open_pool
 from metaft.traces.heartbeat import Heartbeat
 from metaft.traces.store import TraceStore
 from metaft.traces.trace import TEST_ROWS, VALIDATION_ROWS, Trace
 from metaft.traces.worker import WHY_SET_ASIDE, check_same, load_once
 
 _SECONDS_BETWEEN_LOOKS = 1.0
-_SECONDS_BETWEEN_WAITS = 0.5
-_IDLE_DEATHS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,77 +272,15 @@ def make_trials_side_by_side(
         cache_limit_bytes,
     )
     with open_pool("local", min(workers, most)) as pool:
-        crew = _Crew(pool, job, open_ones, store)
-        crew.work()
-    return Ended(frozenset(crew.made), crew.problems)
+        said = Crew(pool, store.claims, work_on, job).work(pool.workers, lambda: _look(open_ones))
+    made = frozenset().union(*(ended.made for ended in said))
+    return Ended(made, functools.reduce(operator.or_, (ended.problems for ended in said), {}))
 
 
-class _Crew:
-    """Keeps workers at work, and frees at once what one of them held that died."""
-
-    def __init__(self, pool: Pool, job: Job, walks: Sequence[Walk], store: TraceStore) -> None:
-        self.pool = pool
-        self.job = job
-        self.walks = walks
-        self.claims = store.claims
-        self.made: set[str] = set()
-        self.problems: dict[str, str] = {}
-        self.in_flight: dict[Future[Ended], str] = {}
-        self.owners: set[str] = set()
-        self.idle_deaths = 0
-
-    def work(self) -> None:
-        """Wait until the searches are over or the workers have ended; leave no claim behind."""
-        try:
-            for _ in range(self.pool.workers):
-                self._engage()
-            while self.in_flight:
-                self._await_end()
-                self._look()
-        finally:
-            self.pool.stop()
-            with contextlib.suppress(StoreError):  # Then claims expire by themselves.
-                self.claims.give_back_all(self.owners)
-                self._look()
-
-    def _look(self) -> None:
-        for walk in self.walks:
-            walk.look()
-
-    def _engage(self) -> None:
-        owner = new_owner()
-        self.owners.add(owner)
-        self.in_flight[self.pool.submit(work_on, self.job, owner)] = owner
-
-    def _await_end(self) -> None:
-        ended, _ = concurrent.futures.wait(
-            self.in_flight, _SECONDS_BETWEEN_WAITS, concurrent.futures.FIRST_COMPLETED
-        )
-        for future in ended:
-            owner = self.in_flight.pop(future)
-            try:
-                done = future.result()
-            except Exception as error:
-                if not self.pool.is_death(error):
-                    raise
-                self._replace(owner)
-            else:
-                self.made |= done.made
-                self.problems |= done.problems
-
-    def _replace(self, owner: str) -> None:
-        """Free what a dead worker held; its run counts one attempt more.
-
-        Raises:
-            RunFailedError: If worker after worker dies before it has any run.
-        """
-        self.idle_deaths = 0 if self.claims.expire(owner) else self.idle_deaths + 1
-        if self.idle_deaths > _IDLE_DEATHS * self.pool.workers:
-            raise RunFailedError(
-                f"{self.idle_deaths} worker processes died before they had anything to do, often "
-                "for want of memory; try fewer workers"
-            )
-        self._engage()
+def _look(walks: Sequence[Walk]) -> float:
+    for walk in walks:
+        walk.look()
+    return SECONDS_BETWEEN_LOOKS
 
 
 def work_on(job: Job, owner: str) -> Ended:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import contextlib
+import functools
 import math
+import operator
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
-from metaft.errors import BackboneError, RunFailedError, StoreError
-from metaft.traces.claims import LEASE_SECONDS, new_owner
+from metaft.errors import BackboneError, RunFailedError
+from metaft.traces.claims import LEASE_SECONDS
+from metaft.traces.crew import SECONDS_BETWEEN_LOOKS, Crew
 from metaft.traces.database import absolute_url
 from metaft.traces.engine import EngineName, Pool, open_pool
 from metaft.traces.plan import (
     BackboneFacts,
-    RunGroup,
     TaskFacts,
     group_runs,
     key_runs,
@@ -28,10 +27,8 @@ from metaft.traces.store import TraceStore
 from metaft.traces.trace import PlannedRun, Trace
 from metaft.traces.worker import Job, look_at_backbone, look_at_task, record_runs
 
-_SECONDS_BETWEEN_LOOKS = 0.5
 _LOOKING_SHARE = 10  # So many times as long as a look takes, there is none.
 _FEW_RUNS = 500
-_IDLE_DEATHS = 3
 _Facts = TypeVar("_Facts")
 
 
@@ -155,9 +152,11 @@ def record(
             plan.backbones,
             lease_seconds,
         )
-        crew = _Crew(pool, group_runs(pending), job, watch)
-        crew.record()
-    return watch.summary(plan.problems | crew.problems, time.monotonic() - began)
+        crew = Crew(pool, store.claims, record_runs, group_runs(pending), job)
+        watch.owners = crew.owners
+        said = crew.work(min(pool.workers, len(pending)), watch.look)
+    problems = functools.reduce(operator.or_, said, plan.problems)
+    return watch.summary(problems, time.monotonic() - began)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,13 +219,16 @@ class _Watch:
         self.on_trace = on_trace
         self.on_wait = on_wait
         self.owners: set[str] = set()
-        self.seconds_between_looks = _SECONDS_BETWEEN_LOOKS
         self.began = time.monotonic()
         self.statuses: Counter[str] = Counter()
         self.seconds_of_traces = 0.0
 
-    def look(self) -> None:
-        """Report the runs that have ended since the last look, whoever made them."""
+    def look(self) -> float | None:
+        """Report the runs that have ended since the last look, whoever made them.
+
+        Returns:
+            Seconds to the next look, None when all runs have ended.
+        """
         began = time.monotonic()
         for trace in self.store.traces(self.pending):
             del self.pending[trace.trace_id]
@@ -237,7 +239,7 @@ class _Watch:
                 self.on_trace(trace, self.progress())
         self._look_for_others()
         seconds = time.monotonic() - began  # A look at very many runs takes longer.
-        self.seconds_between_looks = max(_SECONDS_BETWEEN_LOOKS, _LOOKING_SHARE * seconds)
+        return max(SECONDS_BETWEEN_LOOKS, _LOOKING_SHARE * seconds) if self.pending else None
 
     def _look_for_others(self) -> None:
         """Say it once when all runs that are left are made by other recorders."""
@@ -267,64 +269,3 @@ class _Watch:
             wall_seconds=wall_seconds,
             seconds_per_trace=self.seconds_of_traces / done if done else math.nan,
         )
-
-
-class _Crew:
-    """Keeps workers at work, and frees at once what one of them held that died."""
-
-    def __init__(self, pool: Pool, groups: Sequence[RunGroup], job: Job, watch: _Watch) -> None:
-        self.pool = pool
-        self.groups = groups
-        self.job = job
-        self.watch = watch
-        self.claims = watch.store.claims
-        self.problems: dict[str, str] = {}
-        self.in_flight: dict[Future[dict[str, str]], str] = {}
-        self.idle_deaths = 0
-
-    def record(self) -> None:
-        """Wait until all runs are stored or the workers have ended; leave no claim behind."""
-        try:
-            for _ in range(min(self.pool.workers, len(self.watch.pending))):
-                self._engage()
-            while self.in_flight and self.watch.pending:
-                self._await_end()
-                self.watch.look()
-        finally:
-            self.pool.stop()
-            with contextlib.suppress(StoreError):  # Then claims expire by themselves.
-                self.claims.give_back_all(self.watch.owners)
-                self.watch.look()
-
-    def _engage(self) -> None:
-        owner = new_owner()
-        self.watch.owners.add(owner)
-        self.in_flight[self.pool.submit(record_runs, self.groups, self.job, owner)] = owner
-
-    def _await_end(self) -> None:
-        """Wait a little; take note of the workers that have ended, and replace the dead."""
-        ended, _ = concurrent.futures.wait(
-            self.in_flight, self.watch.seconds_between_looks, concurrent.futures.FIRST_COMPLETED
-        )
-        for future in ended:
-            owner = self.in_flight.pop(future)
-            try:
-                self.problems |= future.result()
-            except Exception as error:
-                if not self.pool.is_death(error):
-                    raise
-                self._replace(owner)
-
-    def _replace(self, owner: str) -> None:
-        """Free what a dead worker held; its run counts one attempt more.
-
-        Raises:
-            RunFailedError: If worker after worker dies before it has any run.
-        """
-        self.idle_deaths = 0 if self.claims.expire(owner) else self.idle_deaths + 1
-        if self.idle_deaths > _IDLE_DEATHS * self.pool.workers:
-            raise RunFailedError(
-                f"{self.idle_deaths} worker processes died before they had anything to do, often "
-                "for want of memory; try fewer workers"
-            )
-        self._engage()
