@@ -101,7 +101,7 @@ def test_rooms_import_each_other_in_no_circle() -> None:
     ("room", "allowed"),
     [
         ("errors", set()),
-        ("files", set()),
+        ("files", {"errors"}),
         ("significance", set()),
         ("recipes", {"errors", "files"}),
     ],
