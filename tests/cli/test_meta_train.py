@@ -52,6 +52,17 @@ def test_traces_and_prior_come_from_one_command(tmp_path: Path, backbone_folder:
     assert (tmp_path / "prior" / "prior.json").is_file()
 
 
+def test_a_folder_of_something_else_is_refused_before_any_run(
+    tmp_path: Path, backbone_folder: str
+) -> None:
+    (tmp_path / "prior").mkdir()
+    (tmp_path / "prior" / "thesis.tex").touch()
+    result = _metaft(*_options(tmp_path, backbone_folder))
+    assert result.exit_code == 2
+    assert "holds thesis.tex, which is no part of a prior" in result.stderr
+    assert not (tmp_path / "traces.db").exists()
+
+
 @_SLOW
 def test_interrupt_says_how_to_go_on(tmp_path: Path, backbone_folder: str) -> None:
     options = [*_options(tmp_path, backbone_folder), "--stages", "traces", "--epochs", "40"]

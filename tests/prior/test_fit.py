@@ -128,7 +128,7 @@ def test_an_initialisation_survives_a_new_fit(folder: Path, traces, make_world, 
     assert "init.checkpoint.safetensors" not in prior.manifest["files"]
     assert (out / "initialisation.json").read_text() == "what a comparison said"
     assert (out / "fresh_runs.json").read_text() == "what fresh runs said"
-    fit_module._check_folder(out)
+    fit_module.check_prior_folder(out)
 
 
 def test_a_folder_with_other_things_is_left_alone(traces, tmp_path: Path) -> None:

@@ -137,6 +137,10 @@ def command(
     from metaft.traces.plan import plan_runs
     from metaft.traces.store import TraceStore, default_store_url
 
+    if "prior" in stages:
+        from metaft.prior.fit import check_prior_folder
+
+        check_prior_folder(out)  # Refused before hours of recording.
     excluded = frozenset(select_tasks(held_out)) if held_out else frozenset()
     meta_settings = MetaSettings(algorithm=algorithm).with_settings(settings)
     course = _Course(

@@ -123,9 +123,11 @@ def backbone_callback(
     _context: click.Context, _parameter: click.Parameter, value: str | None
 ) -> str | None:
     """Turn a short name into the identity, by which traces and priors know a backbone."""
+    if value is None:
+        return None
     from metaft.backbones.load import ALIASES
 
-    return None if value is None else ALIASES.get(value, value)
+    return ALIASES.get(value, value)
 
 
 def tasks_option(command: _Command) -> _Command:

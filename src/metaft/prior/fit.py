@@ -96,7 +96,7 @@ def fit_prior(
     """
     from metaft.traces.table import read_parquet
 
-    _check_folder(out)
+    check_prior_folder(out)
     _check_modality(traces)
     if screening is None and (out / SCREENING).is_file():
         screening = read_parquet(out / SCREENING)
@@ -234,8 +234,13 @@ def is_shipped(folder: Path) -> bool:
     return folder.resolve().parent == shipped_folder("priors").resolve()
 
 
-def _check_folder(out: Path) -> None:
-    """Refuse to replace a folder that holds something other than a prior."""
+def check_prior_folder(out: Path) -> None:
+    """Refuse to replace a folder that holds something other than a prior.
+
+    Raises:
+        PriorError: If it does.
+        UserError: If it is the working folder.
+    """
     refuse_working_folder(out)
     if not out.exists():
         return
