@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metaft.errors import PriorError
-from metaft.files import written_beside
+from metaft.prior.evidence import nearest_size, read_evidence, save_evidence
 from metaft.prior.wording import p_note
 
 FRESH_RUNS = "fresh_runs.json"
-FRESH_RUNS_SCHEMA = 1
 SIGNIFICANT = 0.05
 """Level of the tests, as the protocol of docs/prior.md ("Fresh runs") has it."""
 
-_SIZE_TOLERANCE = 1.0  # log2 of the ratio of two sizes that count as alike
 _COMPARE = "python scripts/fresh_tests.py docs/results/fresh --prior PRIOR_DIR"
 
 
@@ -81,9 +76,7 @@ class FreshRuns:
 
     def save(self, folder: Path) -> None:
         """Write it into a prior's folder."""
-        values = {"schema": FRESH_RUNS_SCHEMA, **dataclasses.asdict(self)}
-        with written_beside(folder / FRESH_RUNS) as beside:
-            beside.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
+        save_evidence(self, folder / FRESH_RUNS)
 
     @classmethod
     def read(cls, folder: Path) -> FreshRuns | None:
@@ -92,19 +85,11 @@ class FreshRuns:
         Raises:
             PriorError: If the file is broken or of another schema.
         """
-        path = folder / FRESH_RUNS
-        if not path.is_file():
-            return None
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            if values.pop("schema") != FRESH_RUNS_SCHEMA:
-                raise ValueError(f"its schema is not {FRESH_RUNS_SCHEMA}")
-            sizes = tuple(_size_of(size) for size in values.pop("sizes"))
-            return cls(**values, sizes=sizes)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise PriorError(
-                f"{path} cannot be read: {error}", f"Delete it, or write it anew: {_COMPARE}"
-            ) from error
+
+        def build(values: dict[str, Any]) -> FreshRuns:
+            return cls(**{**values, "sizes": tuple(map(_size_of, values["sizes"]))})
+
+        return read_evidence(folder / FRESH_RUNS, build, _COMPARE)
 
 
 def _size_of(values: dict[str, Any]) -> FreshSize:
@@ -157,14 +142,8 @@ def note_fresh_runs(folder: Path, backbone: str, train_rows: int) -> FreshNote |
     runs = FreshRuns.read(folder)
     if runs is None or runs.backbone != backbone:
         return None
-    nearest = min(runs.sizes, key=lambda size: _distance(size, train_rows), default=None)
-    if nearest is None or _distance(nearest, train_rows) > _SIZE_TOLERANCE:
-        return None
-    return FreshNote(runs.prior, runs.tasks, nearest)
-
-
-def _distance(size: FreshSize, train_rows: int) -> float:
-    return abs(math.log2(size.train_rows / train_rows))
+    nearest = nearest_size(runs.sizes, train_rows)
+    return None if nearest is None else FreshNote(runs.prior, runs.tasks, nearest)
 
 
 def _in_words(lead: Lead) -> str:

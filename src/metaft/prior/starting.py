@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metaft.errors import PriorError
-from metaft.files import sha256_of, written_beside
+from metaft.files import sha256_of
+from metaft.prior.evidence import nearest_size, read_evidence, save_evidence
 from metaft.prior.manifest import INITIALISATION, MANIFEST
 from metaft.prior.prior import Prior, find_folder, newest_prior
 
@@ -18,12 +17,10 @@ if TYPE_CHECKING:
     from metaft.backbones.backbone import Backbone
 
 EVIDENCE = "initialisation.json"
-EVIDENCE_SCHEMA = 1
 SIGNIFICANT = 0.01
 HARMLESS_POINTS = 0.3
 """How much worse the meta-learned start may be on many rows; the margin of the protocol."""
 
-_SIZE_TOLERANCE = 1.0  # log2 of the ratio of two sizes that count as alike
 _NOT_COMPARED = "the prior's initialisation was not compared with others"
 _NO_WEIGHTS = "the prior holds no meta-learned initialisation"
 _COMPARE = "scripts/benchmark_init.py compares (docs/meta-learning.md)"
@@ -74,9 +71,7 @@ class StartEvidence:
 
     def save(self, folder: Path) -> None:
         """Write it into a prior's folder."""
-        values = {"schema": EVIDENCE_SCHEMA, **dataclasses.asdict(self)}
-        with written_beside(folder / EVIDENCE) as beside:
-            beside.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
+        save_evidence(self, folder / EVIDENCE)
 
     @classmethod
     def read(cls, folder: Path) -> StartEvidence | None:
@@ -85,19 +80,12 @@ class StartEvidence:
         Raises:
             PriorError: If the file is broken or of another schema.
         """
-        path = folder / EVIDENCE
-        if not path.is_file():
-            return None
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            if values.pop("schema") != EVIDENCE_SCHEMA:
-                raise ValueError(f"its schema is not {EVIDENCE_SCHEMA}")
-            sizes = tuple(SizeEvidence(**size) for size in values.pop("sizes"))
-            return cls(**values, sizes=sizes)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise PriorError(
-                f"{path} cannot be read: {error}", f"Delete it, or write it anew: {_COMPARE}"
-            ) from error
+
+        def build(values: dict[str, Any]) -> StartEvidence:
+            sizes = tuple(SizeEvidence(**size) for size in values["sizes"])
+            return cls(**{**values, "sizes": sizes})
+
+        return read_evidence(folder / EVIDENCE, build, _COMPARE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +170,7 @@ def recommend_start(folder: Path, backbone: str, train_rows: int) -> Start:
 
 
 def _judge(evidence: StartEvidence, train_rows: int, *, has_weights: bool) -> Start:
-    nearest = _nearest(evidence, train_rows)
+    nearest = nearest_size(evidence.sizes, train_rows)
     if nearest is None:
         far = f"nothing was compared near {train_rows:,} training rows"
         return Start("pretrained", far if has_weights else _NO_WEIGHTS)
@@ -192,24 +180,12 @@ def _judge(evidence: StartEvidence, train_rows: int, *, has_weights: bool) -> St
     return Start("meta" if nearest.is_gain else "pretrained", said)
 
 
-def _nearest(evidence: StartEvidence, train_rows: int) -> SizeEvidence | None:
-    """Return what was found at the size most alike, if any is alike."""
-    alike = [
-        size for size in evidence.sizes if _distance(size.train_rows, train_rows) <= _SIZE_TOLERANCE
-    ]
-    return min(alike, key=lambda size: _distance(size.train_rows, train_rows), default=None)
-
-
 def _in_words(evidence: StartEvidence, size: SizeEvidence) -> str:
     return (
         f"{evidence.algorithm} against {size.rival}, {evidence.datasets} held-out datasets, "
         f"{size.train_rows:,.0f} rows: {size.difference:+.1f} points "
         f"(p = {_p_in_words(max(size.t_p_value, size.wilcoxon_p_value))})"
     )
-
-
-def _distance(rows: float, other: float) -> float:
-    return abs(math.log2(rows / other))
 
 
 def _p_in_words(value: float) -> str:
