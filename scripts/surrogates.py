@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
 
 from metaft.features.extract import FEATURES
-from metaft.prior.averages import Averages, effects_of, mean_known
+from metaft.prior.averages import Averages, kept_effects, mean_known
+from metaft.prior.committee import Committee
 from metaft.prior.described import Described
 from metaft.prior.encoding import encode_recipes
+from metaft.prior.forest import ProfileForest
+from metaft.prior.neighbours import Neighbours
 from metaft.prior.places import FEATURE_GROUPS, Tuning
-from metaft.prior.profiles import ProfileProcess, kept_points
+from metaft.prior.profiles import ProfileProcess
 from metaft.prior.scaling import Scaling
 from metaft.prior.space import Space
 from metaft.prior.table import TraceTable
@@ -25,10 +28,8 @@ from metaft.prior.table import TraceTable
 Answer = Callable[[Described], np.ndarray]
 Fit = Callable[[TraceTable, Sequence[Described]], Answer]
 
-NEIGHBOURS = 10
 FACTORS = 4
 PENALTIES = np.geomspace(0.1, 1000.0, 13)
-_TREES = 100
 
 
 def fit_process(
@@ -42,7 +43,7 @@ def fit_process(
         def answer(row: Described) -> np.ndarray:
             functions = process.basis.expand(table.space.cells, row.train_rows)
             profile = process.predict(row, functions)
-            return profile.effects - profile.excess
+            return profile.effects
 
         return answer
 
@@ -55,10 +56,27 @@ def fit_average(table: TraceTable, _rows: Sequence[Described]) -> Answer:
     return lambda row: averages.over_alike(row.block)
 
 
+def fit_cut_average(table: TraceTable, _rows: Sequence[Described]) -> Answer:
+    """Average all blocks, losses cut as the other models see them."""
+    mean = mean_known(kept_effects(table), 0)
+    return lambda row: mean
+
+
+def fit_committee(table: TraceTable, rows: Sequence[Described]) -> Answer:
+    """Fit what the prior asks: the mean of process, forest and neighbours."""
+    committee = Committee.fit(table, rows)
+
+    def answer(row: Described) -> np.ndarray:
+        functions = committee.process.basis.expand(table.space.cells, row.train_rows)
+        return committee.predict(row, functions, ()).effects
+
+    return answer
+
+
 def fit_forest(table: TraceTable, rows: Sequence[Described]) -> Answer:
     """Fit extremely randomised trees over features and recipe."""
-    forest = ExtraTreesRegressor(_TREES, min_samples_leaf=5, max_features=0.4, random_state=0)
-    return _fit_regressor(forest, table, rows)
+    forest = ProfileForest.fit(table, rows)
+    return lambda row: forest.predict(row, table.space.cells)
 
 
 def fit_boosting(table: TraceTable, rows: Sequence[Described]) -> Answer:
@@ -71,26 +89,14 @@ def fit_boosting(table: TraceTable, rows: Sequence[Described]) -> Answer:
 
 def fit_neighbours(table: TraceTable, rows: Sequence[Described]) -> Answer:
     """Average the nearest blocks of the same backbone by all features, size among them."""
-    scaling = Scaling.fit(FEATURES, rows)
-    positions = np.array([scaling.apply(row) for row in rows])
-    effects = _kept_effects(table)
-    backbones = np.array([row.backbone for row in rows])
-
-    def answer(row: Described) -> np.ndarray:
-        away = ((positions - scaling.apply(row)) ** 2).sum(1)
-        other = (backbones != row.backbone) & (row.backbone in backbones)
-        nearest = np.argsort(np.where(other, np.inf, away), kind="stable")[:NEIGHBOURS]
-        near, everywhere = mean_known(effects[nearest], 0), mean_known(effects, 0)
-        return np.where(np.isnan(near), everywhere, near)
-
-    return answer
+    return Neighbours.fit(table, rows).predict
 
 
 def fit_factors(table: TraceTable, rows: Sequence[Described]) -> Answer:
     """Regress the leading factors of the profiles on the features, by ridge."""
     scaling = Scaling.fit(FEATURES, rows)
     positions = np.array([scaling.apply(row) for row in rows])
-    effects = _kept_effects(table)
+    effects = kept_effects(table)
     mean = mean_known(effects, 0)
     left, strengths, axes = np.linalg.svd(np.nan_to_num(effects - mean), full_matrices=False)
     loadings = (left * strengths)[:, :FACTORS]
@@ -105,12 +111,10 @@ def fit_factors(table: TraceTable, rows: Sequence[Described]) -> Answer:
 
 
 def _fit_regressor(
-    regressor: ExtraTreesRegressor | HistGradientBoostingRegressor,
-    table: TraceTable,
-    rows: Sequence[Described],
+    regressor: HistGradientBoostingRegressor, table: TraceTable, rows: Sequence[Described]
 ) -> Answer:
     scaling = Scaling.fit(FEATURES, rows)
-    effects = _kept_effects(table)
+    effects = kept_effects(table)
     inputs, targets = [], []
     for row, own in zip(rows, effects, strict=True):
         known = np.isfinite(own)
@@ -126,17 +130,15 @@ def _inputs(space: Space, position: np.ndarray, train_rows: int) -> np.ndarray:
     return np.concatenate([recipes, repeated], axis=1)
 
 
-def _kept_effects(table: TraceTable) -> np.ndarray:
-    return effects_of(np.array([kept_points(scores) for scores in table.test]))
-
-
 SURROGATES: dict[str, Fit] = {
+    "committee": fit_committee,
     "process": fit_process(),
     "pooled": fit_process({}),
     "forest": fit_forest,
     "boosting": fit_boosting,
     "neighbours": fit_neighbours,
     "factors": fit_factors,
+    "cut average": fit_cut_average,
     "average": fit_average,
 }
-"""Name -> how it is fitted; pooled and average do not know the features."""
+"""Name -> how it is fitted; pooled and the averages do not know the features."""

@@ -26,8 +26,9 @@ MOST_LOST_POINTS = 10.0
 """A cell this far below the block's best fell apart. What it lost beyond is kept out of the
 process, which would take the cliff for a slope, and is averaged apart from it."""
 
-MOST_TUNING_BLOCKS = 40
-"""Variances are tuned on so many blocks at most: the work grows with their third power."""
+MOST_TUNING_BLOCKS = 64
+"""Variances are tuned on so many blocks at most: the work grows with their third power. They are
+drawn: every second one, in order of task and size, would be those of one size."""
 
 _VARIANCES = ("noise", "everywhere", "alike", "features", "own")
 _SMALLEST_VARIANCE, _LARGEST_VARIANCE = 1e-2, 1e3
@@ -136,12 +137,12 @@ class ProfileProcess:
         of_mean = self.tuning.shared * np.eye(functions.shape[1]) - known @ pull
         centred = functions - functions.mean(0)
         combination = known @ self.system.targets
-        lost = [(functions - off) @ combination for off in nearby]
+        around = np.mean([functions, *nearby], axis=0)
         return Profile(
             effects=centred @ combination,
             excess=_weighted_mean(self.excess, of_blocks),
             spread=centred @ _root(of_mean),
-            at_stake=np.max([np.zeros(len(functions)), *lost], axis=0),
+            at_stake=(functions - around) @ combination,
         )
 
 
@@ -155,7 +156,8 @@ class Profile:
         excess: `(cells,)` points expected to be lost beyond that.
         spread: `(cells, rank)` whose inner products are the covariance of what is not known of
             the effects that tasks like this one have on average, in squared points.
-        at_stake: `(cells,)` points that are lost at most by what is a little off.
+        at_stake: `(cells,)` points that a cell lies above the mean of it and of what is a little
+            off, each time.
     """
 
     effects: np.ndarray
@@ -266,9 +268,9 @@ def _root(covariance: np.ndarray) -> np.ndarray:
 
 def _tune(observed: Sequence[Observed], places: Places, start: Tuning) -> Tuning:
     """Climb the evidence: each variance by factors of two, each precision over a few values."""
-    step = -(-len(observed) // MOST_TUNING_BLOCKS)
-    places = places.take(np.arange(0, len(observed), step))
-    system = System.of(observed[::step])
+    drawn = np.sort(np.random.default_rng(0).permutation(len(observed))[:MOST_TUNING_BLOCKS])
+    places = places.take(drawn)
+    system = System.of([observed[at] for at in drawn])
     overlaps, nearness = system.overlaps, Nearness.between(places, places)
     best = _Climb(start, functools.partial(system.log_evidence, overlaps, nearness))
     for name in _VARIANCES:
