@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from metaft.studying.arms import Arm
 from metaft.tasks.load import load_task
 from metaft.tasks.task import Task
 from metaft.traces.store import TraceStore
+from metaft.traces.worker import load_once
 
 
 def make_trials(
@@ -85,23 +85,10 @@ def work_on(task_name: str, arm: Arm, seed: int, desk: Desk) -> SearchResult | N
     return make_trials(
         arm,
         load_task(task_name, offline=desk.offline),
-        _pretrained(arm.start.identity, desk.offline),
+        load_once(arm.start.identity, desk.offline),
         TraceStore(desk.store_url, must_exist=True),
         train_rows=desk.train_rows,
         seed=seed,
         time_limit_seconds=left,
         cache_limit_bytes=desk.cache_limit_bytes,
     )
-
-
-@functools.lru_cache(maxsize=1)
-def _pretrained(identity: str, offline: bool) -> Backbone:
-    """Load a backbone once per process; runs train copies of it."""
-    from metaft.backbones.load import load_backbone
-
-    backbone = load_backbone(identity, offline=offline)
-
-    import torch
-
-    torch.set_num_threads(1)
-    return backbone
