@@ -8,7 +8,15 @@ from scipy.stats import multivariate_normal
 
 from metaft.prior.described import describe_blocks
 from metaft.prior.places import Nearness, Tuning
-from metaft.prior.profiles import MOST_LOST_POINTS, Observed, ProfileProcess, System, kept_points
+from metaft.prior.profiles import (
+    MOST_LOST_POINTS,
+    MOST_TUNING_BLOCKS,
+    Observed,
+    ProfileProcess,
+    System,
+    draw_blocks,
+    kept_points,
+)
 from metaft.prior.table import tabulate
 
 TUNING = Tuning(noise=0.5, everywhere=2.0, alike=1.0, features=3.0, own=1.5)
@@ -146,3 +154,25 @@ def test_what_is_lost_beyond_is_averaged_apart(make_world) -> None:
     stranger = dataclasses.replace(world.described[0], task="new")
     found = process.predict(stranger, _functions(process, table, 0))
     assert found.excess[0] == pytest.approx((0.0 + 2.0 + 4.0) / 3)  # all lie equally far
+
+
+def test_few_blocks_are_all_tuned_on() -> None:
+    assert draw_blocks(MOST_TUNING_BLOCKS).tolist() == list(range(MOST_TUNING_BLOCKS))
+
+
+@pytest.mark.parametrize("sizes", [2, 3])
+def test_blocks_are_drawn_from_all_sizes(sizes: int) -> None:
+    drawn = draw_blocks(60 * sizes)  # in order of task and size
+    shares = np.bincount(drawn % sizes) / len(drawn)
+    assert len(drawn) == MOST_TUNING_BLOCKS
+    assert shares.min() > 0.5 / sizes
+
+
+def test_a_peak_counts_less_than_a_plateau(seen) -> None:
+    table, rows, process = seen
+    functions = _functions(process, table, 0)
+    at, off = functions[:1], functions[1:2]
+    found = process.predict(rows[0], at, [off])
+    both = process.predict(rows[0], np.concatenate([at, off]))
+    lead = both.effects[0] - both.effects[1]
+    assert found.at_stake[0] == pytest.approx(lead / 2)

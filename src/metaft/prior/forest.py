@@ -20,7 +20,10 @@ from metaft.prior.table import TraceTable
 from metaft.recipes import Recipe
 from metaft.tasks.task import Sort
 
-TREES = 100
+TREES = 50
+"""More trees predict left-out profiles no better: errors of 5.04 with 25, 5.02 with 50, 5.01 with
+100 on the traces of `minilm-text-v1` 0.3.0."""
+
 _SMALLEST_LEAF = 5  # cells
 _SHARE_OF_INPUTS = 0.4  # that a split is sought among
 _SORTS: tuple[Sort, ...] = get_args(Sort)

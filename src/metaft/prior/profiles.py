@@ -266,9 +266,14 @@ def _root(covariance: np.ndarray) -> np.ndarray:
     return root
 
 
+def draw_blocks(blocks: int) -> np.ndarray:
+    """Return the numbers of the blocks that variances are tuned on, the same ones every time."""
+    return np.sort(np.random.default_rng(0).permutation(blocks)[:MOST_TUNING_BLOCKS])
+
+
 def _tune(observed: Sequence[Observed], places: Places, start: Tuning) -> Tuning:
     """Climb the evidence: each variance by factors of two, each precision over a few values."""
-    drawn = np.sort(np.random.default_rng(0).permutation(len(observed))[:MOST_TUNING_BLOCKS])
+    drawn = draw_blocks(len(observed))
     places = places.take(drawn)
     system = System.of([observed[at] for at in drawn])
     overlaps, nearness = system.overlaps, Nearness.between(places, places)
