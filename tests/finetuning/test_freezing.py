@@ -4,7 +4,9 @@ import dataclasses
 
 import pytest
 import torch
+import transformers
 
+from metaft.backbones.text import TextBackbone
 from metaft.finetuning.feed import open_feed
 from metaft.finetuning.freezing import frozen_parts, learning_parts, prefixes_of
 from metaft.finetuning.loop import fine_tune
@@ -106,6 +108,52 @@ def test_a_cached_run_is_the_uncached_run(
         for mine, other in zip(cached.curve, whole.curve, strict=True):
             assert mine.train_loss == pytest.approx(other.train_loss, rel=1e-4)
     assert len(cached.curve) == len(whole.curve) == recipe.epochs
+
+
+_SMALL = {
+    "vocab_size": 200,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+_SHARING_POSITIONS = {
+    "deberta-v2": transformers.DebertaV2Config(
+        **_SMALL,
+        relative_attention=True,
+        pos_att_type=["p2c", "c2p"],
+        position_buckets=8,
+        norm_rel_ebd="layer_norm",
+        conv_kernel_size=3,
+        pooler_dropout=0.0,
+    ),
+    "mpnet": transformers.MPNetConfig(**_SMALL, max_position_embeddings=66, pad_token_id=1),
+}
+
+
+@pytest.mark.parametrize("family", list(_SHARING_POSITIONS))
+def test_positions_that_all_blocks_share_are_frozen_with_the_first_of_them(
+    tiny_text_backbone, tiny_task, family: str
+) -> None:
+    config, tokenizer = _SHARING_POSITIONS[family], tiny_text_backbone().tokenizer
+    backbone = TextBackbone.from_config(config, tokenizer, pooling="native")
+    task = tiny_task(rows=16)
+    recipe = dataclasses.replace(RECIPE, frozen_fraction=0.5, dropout=0.0, epochs=3)
+    cached, whole = (
+        fine_tune(task, backbone, recipe, cache=PrefixCache(task, backbone, limit))
+        for limit in (1 << 30, 0)
+    )
+    for mine, other in zip(cached.outcome.curve, whole.outcome.curve, strict=True):
+        assert mine.train_loss == pytest.approx(other.train_loss, rel=1e-4)
+        assert mine.validation["loss"] == pytest.approx(other.validation["loss"], rel=1e-4)
+    learning = {id(p) for p in backbone.blocks()[-1].parameters()}
+    assert cached.model is not None
+    new = dict(cached.model.backbone.model.base_model.encoder.named_parameters())
+    for name, value in backbone.model.base_model.encoder.named_parameters():
+        assert id(value) in learning or torch.equal(new[name], value), name
+    assert cached.outcome.curve[0].train_loss != cached.outcome.curve[1].train_loss
 
 
 def test_gradual_unfreezing_reads_the_states_of_each_epochs_depth(

@@ -39,6 +39,7 @@ from metaft.backbones.text_blocks import (
     recorded,
     replace_module,
     skipped,
+    stem_of,
 )
 from metaft.backbones.text_files import (
     Pooling,
@@ -244,14 +245,8 @@ class TextBackbone(Backbone):
             self.model.set_input_embeddings(embedding.expanded())
 
     def stem(self) -> list[nn.Module]:
-        """Return the children of the base model that come before the blocks."""
-        first = self.blocks()[0]
-        modules = []
-        for child in self.model.base_model.children():
-            if any(module is first for module in child.modules()):
-                break
-            modules.append(child)
-        return modules
+        """Return what comes before the blocks, and what they share; see `stem_of`."""
+        return stem_of(self.model.base_model, self.model.get_submodule(self._blocks_path))
 
     def blocks(self) -> list[nn.Module]:
         """Return the transformer blocks in order."""

@@ -87,6 +87,39 @@ def find_blocks(model: nn.Module) -> str:
     return max(lists, key=lambda found: found[0])[1]
 
 
+def stem_of(base: nn.Module, blocks: nn.Module) -> list[nn.Module]:
+    """Return the modules that the states after the first blocks depend on besides the blocks.
+
+    These are the children of the base model before the one that holds the blocks, and all that
+    lies beside the blocks inside that one: relative positions (DeBERTa, MPNet) are read by every
+    block, so states that are kept would be stale if they learned.
+
+    Args:
+        base: The model without the head of any family's classifier.
+        blocks: The list of them, somewhere inside.
+    """
+    before = []
+    for child in base.children():
+        if _holds(child, blocks):
+            return before + _beside(child, blocks)
+        before.append(child)
+    return before
+
+
+def _beside(holder: nn.Module, blocks: nn.Module) -> list[nn.Module]:
+    """Return the modules inside a holder that hold no block."""
+    if holder is blocks:
+        return []
+    found: list[nn.Module] = []
+    for child in holder.children():
+        found += _beside(child, blocks) if _holds(child, blocks) else [child]
+    return found
+
+
+def _holds(module: nn.Module, blocks: nn.Module) -> bool:
+    return any(inside is blocks for inside in module.modules())
+
+
 def replace_module(model: nn.Module, path: str, module: nn.Module) -> None:
     """Put a module in the place of the one at a path."""
     parent, _, name = path.rpartition(".")
