@@ -13,6 +13,8 @@ from metaft.cli.output import print_answer
 from metaft.errors import UserError
 
 if TYPE_CHECKING:
+    from pyarrow import Table
+
     from metaft.tasks.task import Split
 
 _FILE = click.Path(path_type=Path)
@@ -69,6 +71,7 @@ def command(
     predictor = open_run(folder)
     rows = _rows(
         predictor.kind,
+        has_pairs=predictor.has_pairs,
         texts=texts,
         pairs=pairs,
         questions=questions,
@@ -76,7 +79,7 @@ def command(
         images=images,
         rows_file=rows_file,
     )
-    answers = predictor.predict(rows)
+    answers = predictor.predict(rows) if len(rows) else []
     inputs = rows.texts or [str(image) for image in images]
     answer = [{"input": given, **found} for given, found in zip(inputs, answers, strict=True)]
     print_answer(answer, output_format, _render)
@@ -85,6 +88,7 @@ def command(
 def _rows(
     kind: str,
     *,
+    has_pairs: bool,
     texts: Sequence[str],
     pairs: Sequence[str],
     questions: Sequence[str],
@@ -92,43 +96,68 @@ def _rows(
     images: Sequence[Path],
     rows_file: Path | None,
 ) -> Split:
-    """Put what was given into the rows that a kind of model takes.
+    """Put what was given into the rows that a Run's model takes.
 
     Raises:
-        UserError: If something is missing, or of another kind.
+        UserError: If something is missing, superfluous, or of another kind.
     """
     import numpy as np
 
     from metaft.tasks.inputs import check_image
     from metaft.tasks.task import Split
 
-    wanted = _WANTED.get(kind, ("--text",))
+    wanted = _wanted(kind, has_pairs)
     if rows_file is not None and (texts or pairs or questions or context or images):
         raise UserError(
             f"rows are given twice: by --file {str(rows_file)!r} and by other options",
             "Put all into the file, or leave --file out",
         )
     if rows_file is not None:
-        texts, second = _columns(rows_file, kind)
+        texts, second = _columns(rows_file, kind, wanted)
         return Split(labels=np.zeros(len(texts)), texts=tuple(texts), text_pairs=second)
-    if kind == "image_classification" and images:
+    given: dict[str, Sequence[Any]] = {
+        "--text": texts,
+        "--text-pair": pairs,
+        "--question": questions,
+        "--context": [context] * max(1, len(questions)) if context else [],
+        "--image": images,
+    }
+    _check_given(kind, wanted, given)
+    if kind == "image_classification":
         encoded = tuple(_read(image) for image in images)
         for content, image in zip(encoded, images, strict=True):
             check_image(content, repr(str(image)))
         return Split(labels=np.zeros(len(images)), images=encoded)
-    first, second_texts = {
-        "qa": (questions, [context] * len(questions) if context else []),
-        "pair_classification": (texts, pairs),
-        "image_classification": ((), ()),
-    }.get(kind, (texts, None))
-    if not first or (second_texts is not None and len(second_texts) != len(first)):
+    columns = [tuple(given[option]) for option in wanted]
+    return Split(
+        labels=np.zeros(len(columns[0])),
+        texts=columns[0],
+        text_pairs=columns[1] if len(columns) > 1 else None,
+    )
+
+
+def _wanted(kind: str, has_pairs: bool) -> tuple[str, ...]:
+    """Return the options that a row of a Run is given by."""
+    if kind in _WANTED:
+        return _WANTED[kind]
+    return ("--text", "--text-pair") if has_pairs else ("--text",)
+
+
+def _check_given(kind: str, wanted: Sequence[str], given: Mapping[str, Sequence[Any]]) -> None:
+    """Refuse rows that lack a part, or have one that the model would not see.
+
+    Raises:
+        UserError: Naming what the Run needs.
+    """
+    needs = f"the Run was trained on a task of kind {kind}, which needs {' and '.join(wanted)}"
+    if len({len(given[option]) for option in wanted}) > 1 or not given[wanted[0]]:
         raise UserError(
-            f"the Run was trained on a task of kind {kind}, which needs {' and '.join(wanted)}"
-            + (", as many of each" if kind == "pair_classification" else ""),
+            needs + (", as many of each" if "--text-pair" in wanted else ""),
             "Give that, or rows with --file" if kind != "image_classification" else "Give that",
         )
-    pair = None if second_texts is None else tuple(str(text) for text in second_texts)
-    return Split(labels=np.zeros(len(first)), texts=tuple(first), text_pairs=pair)
+    more = [option for option, values in given.items() if values and option not in wanted]
+    if more:
+        raise UserError(f"{' and '.join(more)} would not be looked at: {needs}", "Leave it out")
 
 
 def _read(path: Path) -> bytes:
@@ -145,26 +174,22 @@ def _read(path: Path) -> bytes:
 
 _WANTED = {
     "qa": ("--question", "--context"),
-    "pair_classification": ("--text", "--text-pair"),
     "image_classification": ("--image",),
 }
-_COLUMNS = {
-    "qa": ("question", "context"),
-    "pair_classification": ("text", "text_pair"),
-}
 
 
-def _columns(path: Path, kind: str) -> tuple[list[str], tuple[str, ...] | None]:
-    """Read the texts of a file.
+def _columns(
+    path: Path, kind: str, wanted: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
+    """Read the texts of a file, whose columns are named like the options.
 
     Raises:
-        UserError: If a column is missing, or holds no texts.
+        UserError: If a column is missing, superfluous, or holds no texts.
     """
-    from metaft.tasks.inputs import read_texts
     from metaft.tasks.local import read_table
 
     table = read_table(path)
-    names = _COLUMNS.get(kind, ("text",))
+    names = [option.removeprefix("--").replace("-", "_") for option in wanted]
     missing = [name for name in names if name not in table.column_names]
     if missing or kind == "image_classification":
         raise UserError(
@@ -172,8 +197,36 @@ def _columns(path: Path, kind: str) -> tuple[list[str], tuple[str, ...] | None]:
             f"needs {' and '.join(names) if kind != 'image_classification' else '--image'}",
             "Name the columns so",
         )
-    found = [read_texts(table, name, repr(str(path))) for name in names]
-    return list(found[0]), found[1] if len(found) > 1 else None
+    if "text_pair" in table.column_names and "text_pair" not in names:
+        raise UserError(
+            f"{str(path)!r} has the column text_pair, which a Run of kind {kind} that was trained "
+            f"on {' and '.join(names)} alone would not look at",
+            "Leave the column out",
+        )
+    found = [_texts_in(table, name, repr(str(path))) for name in names]
+    return found[0], found[1] if len(found) > 1 else None
+
+
+def _texts_in(table: Table, name: str, place: str) -> tuple[str, ...]:
+    """Read a column of texts, none of them missing; a file may have no rows.
+
+    Raises:
+        UserError: If a text is missing, or the column holds something else.
+    """
+    import numpy as np
+
+    from metaft.tasks.inputs import read_texts
+
+    if table.num_rows == 0:  # Its columns are of no type.
+        return ()
+    missing = np.flatnonzero(table[name].is_null().to_numpy())
+    if len(missing):
+        raise UserError(
+            f"the column {name!r} of {place} has no text in row {missing[0] + 1} "
+            "(the first row is 1)",
+            "Fill it in, or remove the row",
+        )
+    return read_texts(table, name, place, cure=f"Put the texts into the column {name}")
 
 
 def _render(answer: Sequence[Mapping[str, Any]]) -> Any:

@@ -38,7 +38,10 @@ class Predictor(ABC):
 
     Attributes:
         kind: Of the task that it was trained on.
+        has_pairs: Whether its rows were pairs of texts.
     """
+
+    has_pairs = False
 
     def __init__(self, folder: Path, kind: str) -> None:
         self.kind = kind
@@ -63,7 +66,10 @@ def open_run(folder: Path) -> Predictor:
     load_recipe_of_run(folder)
     try:
         trace = json.loads((folder / TRACE_FILE).read_text())
-        return _CLASSES.get(trace["kind"], _TextClasses)(folder, trace["kind"])
+        predictor = _CLASSES.get(trace["kind"], _TextClasses)(folder, trace["kind"])
+        # Older Runs do not say it; of their regressions nobody can tell.
+        predictor.has_pairs = trace.get("has_pairs", trace["kind"] in ("pair_classification", "qa"))
+        return predictor
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"the Run in {folder} cannot be loaded: {error}", "Train it again with metaft finetune"

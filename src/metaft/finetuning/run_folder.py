@@ -87,7 +87,12 @@ def save_run(
         if model.chain is not None:
             save_file(model.chain.state_dict(), beside / CHAIN_FILE)
         recipe.save(beside / RECIPE_FILE)
-        trace = {**trace, "kind": task.kind, "may_refuse": may_refuse(task)}
+        trace = {
+            **trace,
+            "kind": task.kind,
+            "has_pairs": task.train.text_pairs is not None,
+            "may_refuse": may_refuse(task),
+        }
         (beside / TRACE_FILE).write_text(json.dumps(trace, indent=1, ensure_ascii=False))
         card = _write_card(task, recipe, trace, init, predicted)
         (beside / CARD_FILE).write_text(card)
@@ -210,9 +215,9 @@ def _command(task: Task) -> str:
     given = {
         "qa": '--question "Who?" --context "A text."',
         "image_classification": "--image photo.jpg",
-        "pair_classification": '--text "a text" --text-pair "another"',
     }
-    what = given.get(task.kind, '--text "a text"')
+    text = '--text "a text"' + (' --text-pair "another"' if task.train.text_pairs else "")
+    what = given.get(task.kind, text)
     return f"metaft predict --run THIS_FOLDER {what}"
 
 
@@ -230,7 +235,9 @@ def _code(task: Task) -> str:
         'model="THIS_FOLDER")'
     )
     if task.is_regression:
-        code += '\nanswer("a text", function_to_apply="none")'
+        one = '{"text": "a text", "text_pair": "another"}'
+        what = one if task.train.text_pairs else '"a text"'
+        code += f'\nanswer({what}, function_to_apply="none")'
     return code
 
 

@@ -16,6 +16,7 @@ MAX_ROW_BYTES = 1 << 20
 MAX_PIXELS = 50_000_000
 _NUMERIC_SHARE = 0.9  # a text column with so many numbers is none
 _NUMBER = r"^\s*[-+]?(\d+([.,]\d*)*|[.,]\d+)([eE][-+]?\d+)?\s*%?\s*$"
+_NAME_IT = "Name the right one with --text-column"
 # What Pillow decodes itself: EPS, for one, would run Ghostscript on the file.
 _IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 
@@ -42,16 +43,24 @@ def drop_empty_texts(table: pa.Table, columns: tuple[str, ...], place: str) -> t
     return (table.filter(pa.array(keep)) if dropped else table), dropped
 
 
-def read_texts(table: pa.Table, column: str, place: str) -> tuple[str, ...]:
+def read_texts(
+    table: pa.Table, column: str, place: str, *, cure: str = _NAME_IT
+) -> tuple[str, ...]:
     """Return a text column.
+
+    Args:
+        table: One split.
+        column: Its text column.
+        place: Which split of which dataset, for messages.
+        cure: What to do where it holds no texts.
 
     Raises:
         TaskError: If it holds numbers or something else than texts.
     """
-    texts = _as_texts(table[column], column, place)
+    texts = _as_texts(table[column], column, place, cure)
     numeric = pc.sum(pc.match_substring_regex(texts, _NUMBER)).as_py() or 0
     if numeric > _NUMERIC_SHARE * len(texts):
-        raise _no_texts(column, place, f"holds numbers ({texts[0].as_py()!r} ...)")
+        raise _no_texts(column, place, f"holds numbers ({texts[0].as_py()!r} ...)", cure)
     return tuple(texts.to_pylist())
 
 
@@ -153,17 +162,16 @@ def _encoded_images(column: pa.ChunkedArray, place: str) -> Iterator[tuple[bytes
         yield encoded, where
 
 
-def _as_texts(column: pa.ChunkedArray, name: str, place: str) -> pa.ChunkedArray:
+def _as_texts(
+    column: pa.ChunkedArray, name: str, place: str, cure: str = _NAME_IT
+) -> pa.ChunkedArray:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        raise _no_texts(name, place, f"holds numbers ({kind})")
+        raise _no_texts(name, place, f"holds numbers ({kind})", cure)
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        raise _no_texts(name, place, f"holds values of type {kind}")
+        raise _no_texts(name, place, f"holds values of type {kind}", cure)
     return column.cast(pa.large_string())
 
 
-def _no_texts(column: str, place: str, what: str) -> TaskError:
-    return TaskError(
-        f"the text column {column!r} of {place} {what}, not texts",
-        "Name the right one with --text-column",
-    )
+def _no_texts(column: str, place: str, what: str, cure: str) -> TaskError:
+    return TaskError(f"the text column {column!r} of {place} {what}, not texts", cure)
