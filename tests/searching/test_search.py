@@ -95,6 +95,14 @@ def test_asha_refuses_rates_that_depend_on_the_budget(run_search) -> None:
         run_search("asha", space=SearchSpace({"schedule": ("constant", "cosine")}))
 
 
+@pytest.mark.parametrize("shares", [(0.0, 0.5), Range(0.0, 0.5)])
+def test_asha_refuses_warm_ups_in_which_it_may_stop_a_run(run_search, shares) -> None:
+    base = dataclasses.replace(BASE, epochs=3)
+    space = SearchSpace({"warmup_fraction": shares})
+    with pytest.raises(RecipeError, match=r"warmup_fraction 0\.5 .* at most 0\.333"):
+        run_search("asha", space=space, base=base)
+
+
 def test_a_stored_longer_run_answers_for_a_trial_that_is_stopped(run_search) -> None:
     """The same trials with and without stopping share their runs."""
     base = dataclasses.replace(BASE, epochs=4, learning_rate=1e-6)

@@ -38,6 +38,7 @@ def test_a_space_is_read_from_yaml(tmp_path: Path) -> None:
         ({"batch_size": {"low": 8, "high": 16}}, "no whole ones"),
         ({"weight_decay": {"low": 0.0, "high": 0.1, "log": True}}, "no logarithm"),
         ({"schedule": ["cosin"]}, "Set schedule to cosine"),
+        ({"learning_rate": [1e-4], "seed": [0, 1]}, "seed is varied in space.yaml"),
     ],
 )
 def test_what_is_no_space_is_refused(values: dict, problem: str) -> None:

@@ -60,6 +60,11 @@ class SearchSpace:
                 f"the search space {where} names no fields",
                 "Write for example `learning_rate: [1e-5, 3e-5]`, one field per line",
             )
+        if "seed" in values:  # The rows of all trials are drawn once, with one seed.
+            raise RecipeError(
+                f"seed is varied in {where}; the trials of a search differ in their recipes alone",
+                "Leave it out, and set one seed for the whole search",
+            )
         return cls({str(name): _read(str(name), given, where) for name, given in values.items()})
 
     @classmethod
@@ -117,11 +122,15 @@ class SearchSpace:
 
     def without_budgets(self) -> tuple[SearchSpace, int | None]:
         """Return the space without epochs, and the largest number of them that it had."""
-        fields = dict(self.fields)
-        epochs = fields.pop("epochs", None)
-        if epochs is None:
+        if "epochs" not in self.fields:
             return self, None
-        return SearchSpace(fields), int(epochs.high if isinstance(epochs, Range) else max(epochs))
+        fields = {name: values for name, values in self.fields.items() if name != "epochs"}
+        return SearchSpace(fields), int(self.highest("epochs", 0))
+
+    def highest(self, name: str, otherwise: float) -> float:
+        """Return the largest number that a field has here; `otherwise` where it is not varied."""
+        values = self.fields.get(name, (otherwise,))
+        return float(values.high if isinstance(values, Range) else max(values))
 
 
 def usual_space(modality: Modality, sampler: str) -> SearchSpace:

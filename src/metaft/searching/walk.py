@@ -8,6 +8,7 @@ that goes on where they stopped.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -233,10 +234,11 @@ def _for_sampler(space: SearchSpace, base: Recipe, sampler: Sampler) -> tuple[Se
             f"that ran out of patience; early_stopping_patience is {base.early_stopping_patience}",
             "Leave early_stopping_patience out, or use tpe",
         )
-    if base.warmup_fraction * base.epochs > 1:
+    warmup = space.highest("warmup_fraction", base.warmup_fraction)
+    if warmup * base.epochs > 1:
         raise RecipeError(
-            f"warmup_fraction {base.warmup_fraction:g} of {base.epochs} epochs is more than one "
+            f"warmup_fraction {warmup:g} of {base.epochs} epochs is more than one "
             "epoch, after which asha may stop a run: it would not be the run of any recipe",
-            f"Set warmup_fraction to at most {1 / base.epochs:.3g}, or use tpe",
+            f"Set warmup_fraction to at most {math.floor(1000 / base.epochs) / 1000:g}, or use tpe",
         )
     return space, base

@@ -301,17 +301,17 @@ class _Reader:
 
     def _check_recipe(self, name: str, settings: Mapping[str, Any]) -> None:
         """Refuse unknown fields and values; what contradicts other fields is found later."""
-        for field, value in settings.items():
-            try:
-                SearchSpace.from_mapping({field: [value]}, f"{self.where}, {name}")
-            except RecipeError as error:
-                raise StudyError(f"{self.where}, {name}: {error.problem}", error.cure) from error
         if "seed" in settings:
             raise StudyError(
                 f"{self.where}, {name}: seed is {settings['seed']!r}; the seeds of a study are "
                 "counted from 0",
                 "Leave it out, and set seeds to how many are wanted",
             )
+        for field, value in settings.items():
+            try:
+                SearchSpace.from_mapping({field: [value]}, f"{self.where}, {name}")
+            except RecipeError as error:
+                raise StudyError(f"{self.where}, {name}: {error.problem}", error.cure) from error
 
     def _check_variant(self, variant: Variant) -> None:
         """Refuse a variant that asks nothing, or whose levels contradict its base."""
