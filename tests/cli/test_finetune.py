@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -10,6 +10,8 @@ from click.testing import CliRunner, Result
 from metaft.backbones.load import load_backbone
 from metaft.cli import group
 from metaft.cli.finetune import _Choice
+from metaft.errors import PriorError
+from metaft.prior import ask
 from metaft.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -185,6 +187,29 @@ def test_a_suggestion_is_run_on_the_backbone_that_it_is_for(
     assert result.exit_code == 0, result.output
     trace = json.loads((tmp_path / "run" / "trace.json").read_text())
     assert trace["backbone_fingerprint"] == load_backbone(traced.backbone).fingerprint
+
+
+def test_the_prior_is_asked_about_the_rows_and_the_columns_of_the_run(
+    dataset: Path, backbone_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def suggest_for(dataset: str, **question: Any) -> None:
+        asked.update(question)
+        raise PriorError("nothing is answered here")
+
+    monkeypatch.setattr(ask, "suggest_for", suggest_for)
+    arguments = [
+        *("--rows", 100_000, "--text-column", "text", "--backbone", backbone_folder),
+        *("--dataset", dataset, "--offline"),
+    ]
+    commands = (("finetune", "--out", tmp_path / "run"), ("search", "--warm-start", 1))
+    for command in commands:
+        asked.clear()
+        done = CliRunner().invoke(group, [str(word) for word in (*command, *arguments)])
+        assert "nothing is answered here" in done.output
+        assert asked["rows"] == len(asked["task"].train) < 100
+        assert asked["columns"].text == "text"
 
 
 def test_a_person_reads_how_the_race_went(traced: Traced, tiny_prior: Path, tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from metaft.errors import PriorError, TaskError
+from metaft.errors import BackboneError, PriorError, TaskError
 from metaft.prior import prior as prior_module
 from metaft.prior.ask import suggest_for
+from metaft.tasks.columns import ColumnNames
 
 
 @pytest.fixture
@@ -39,6 +40,15 @@ def test_a_path_comes_before_a_name(shipped: Path, tmp_path: Path, monkeypatch) 
 def test_a_sample_of_a_named_task_is_that_task(shipped: Path, tiny_task) -> None:
     sample = dataclasses.replace(tiny_task(rows=16, name="target"), source="mirror")
     assert suggest_for("target", task=sample, rows=16).train_rows == 16
+
+
+def test_features_of_the_usual_columns_do_not_answer_for_other_columns(
+    shipped: Path, tiny_task
+) -> None:
+    task = dataclasses.replace(tiny_task(rows=16, name="target"), source="hub")
+    assert suggest_for("target", task=task, columns=ColumnNames()).train_rows == 512
+    with pytest.raises(BackboneError, match="tiny/bert"):  # It is to look at the rows.
+        suggest_for("target", task=task, columns=ColumnNames(text="title"), offline=True)
 
 
 def test_an_older_prior_may_know_the_dataset(shipped: Path) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from metaft.recipes import Recipe
     from metaft.searching.proposals import Sampler
     from metaft.searching.search import SearchResult, Trial
+    from metaft.tasks.load import ColumnNames
     from metaft.tasks.task import Task
 
 _SHOWN_TRIALS = 10
@@ -131,6 +132,7 @@ def command(
             backbone=backbone,
             prior=prior,
             rows=rows,
+            columns=columns,
             top=warm_start,
             offline=offline,
         )
@@ -169,6 +171,7 @@ def _ask_prior(
     backbone: str | None,
     prior: str | None,
     rows: int | None,
+    columns: ColumnNames,
     top: int,
     offline: bool,
 ) -> tuple[list[Recipe], str]:
@@ -179,7 +182,8 @@ def _ask_prior(
         dataset,
         backbone=backbone,
         prior=prior,
-        rows=rows or len(task.train),
+        rows=min(rows or len(task.train), len(task.train)),
+        columns=columns,
         offline=offline,
         task=task,
         top=top,

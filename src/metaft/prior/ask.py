@@ -15,6 +15,7 @@ from metaft.errors import PriorError
 from metaft.prior.choice import Goal, Limits
 from metaft.prior.prior import Prior, newest_prior, shipped_priors
 from metaft.prior.suggest import suggest
+from metaft.tasks.columns import RECOGNISED
 
 if TYPE_CHECKING:
     from metaft.prior.described import Described
@@ -116,8 +117,8 @@ class _Question:
 
     @property
     def is_name(self) -> bool:
-        """Whether the dataset is meant by its name: a path comes first."""
-        if self.columns is not None or Path(self.dataset).exists():
+        """Whether the dataset is meant by its name: a path, or columns of one's own come first."""
+        if self.columns not in (None, RECOGNISED) or Path(self.dataset).exists():
             return False
         return self.task is None or self.task.source != "file"
 
