@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
+from metaft.comparing.scoring import seconds_of
 from metaft.prior.screening import find_pairs, screen
 from metaft.studying.forecast import forecast
 from metaft.studying.plan import plan_study
 from metaft.studying.results import gather_factor, gather_runs
 from metaft.studying.running import run_study
+from metaft.traces import bench
 from metaft.traces.store import TraceStore
 
 
@@ -79,6 +82,74 @@ def test_a_time_limit_leaves_runs_for_the_next_call(card_of, store) -> None:
     assert searched[0].result.score == best.test["accuracy"]
     assert searched[0].result.seconds > best.costs.wall_seconds / 2
     assert searched[0].validation == (best.validation["accuracy"],)
+
+
+@pytest.fixture
+def break_above(monkeypatch):
+    """Return what lets every run fail whose learning rate is above a limit."""
+    begin_run = bench.begin_run
+
+    def set_limit(limit: float) -> None:
+        def begin(rows, backbone, recipe, **settings):
+            if recipe.learning_rate > limit:
+                raise RuntimeError("made up")
+            return begin_run(rows, backbone, recipe, **settings)
+
+        monkeypatch.setattr(bench, "begin_run", begin)
+
+    return set_limit
+
+
+@pytest.mark.usefixtures("workers_in_process")
+def test_a_search_in_which_every_trial_failed_counts_as_a_guess(
+    card_of, files, store, break_above
+) -> None:
+    break_above(1e-4)
+    card = card_of(
+        tasks=files[:1],
+        methods=["plain", "search-tpe-2"],
+        search_space={"learning_rate": [1e-3, 1e-2]},
+    )
+    done = run_study(plan_study(card, "small", store), store)
+    assert (done.left, len(done.searches)) == (0, 1)
+    plan = plan_study(card, "small", store)
+    assert forecast(plan, store, workers=1).left == 0
+    runs = gather_runs(plan, done.searches, lambda keys: store.traces(set(keys)))
+    (searched,) = [run for run in runs if run.levels == ("search-tpe-2",)]
+    assert (searched.trials, searched.result.status) == (2, "failed")
+    assert searched.result.score == plan.units[0].guess_score
+    (task,) = gather_factor(plan, "method", runs).tasks
+    assert task.of("search-tpe-2").failures == 1
+    assert math.isnan(task.of("search-tpe-2").seconds)
+
+
+@pytest.mark.usefixtures("workers_in_process")
+def test_a_grid_with_fewer_recipes_than_trials_is_complete_and_pays_for_those_that_failed(
+    card_of, files, store, break_above
+) -> None:
+    break_above(1e-3)
+    card = card_of(
+        tasks=files[:1],
+        methods=["plain", "search-grid-3"],
+        search_space={"learning_rate": [1e-3, 1e-2]},
+    )
+    plan = plan_study(card, "small", store)
+    assert run_study(plan, store, time_limit_seconds=0.0).left == 2
+    done = run_study(plan, store)
+    assert (done.left, len(done.searches)) == (0, 1)
+    runs = gather_runs(
+        plan,
+        done.searches,
+        lambda keys: sorted(store.traces(set(keys)), key=lambda trace: trace.status == "ok"),
+    )
+    (searched,) = [run for run in runs if run.levels == ("search-grid-3",)]
+    assert searched.trials == 2
+    (broken,) = store.traces(status="failed")
+    (best,) = store.traces([searched.result.trace_id])
+    kept = seconds_of(best, plan.units[0].rows)
+    assert broken.costs.wall_seconds > 0
+    assert searched.result.seconds == pytest.approx(kept + broken.costs.wall_seconds)
+    assert searched.result.peak_memory_mib == best.costs.peak_memory_mib
 
 
 @pytest.mark.usefixtures("workers_in_process")

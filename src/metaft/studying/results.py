@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from metaft.comparing.curves import MethodCurve, TaskCurves, average_curve
 from metaft.comparing.results import POINTS, MethodResult, SeedResult, TaskResult
-from metaft.comparing.scoring import halves_of, score_of, seconds_of
+from metaft.comparing.scoring import halves_of, score_of, seconds_of, spent_seconds
 from metaft.recipes import Recipe
 from metaft.searching.search import SearchResult
 from metaft.studying.combining import Levels
@@ -208,15 +208,19 @@ def _search_run_of(
     *,
     keep: bool,
 ) -> StudyRun:
-    """Return what the best trial reached, at the cost of all of them."""
+    """Return what the best trial reached, at the cost of all of them.
+
+    Where none ended well, it is a failed run, which counts as a guess.
+    """
     best = next(trace for trace in trials if trace.trace_id == found.best.trace_id)
     run = _run_of(at, unit, where, best, keep=keep)
-    seconds = [seconds_of(trace, unit.rows) for trace in trials]
+    others = sum(spent_seconds(trace, unit.rows) for trace in trials if trace is not best)
+    peaks = [trace.costs.peak_memory_mib for trace in trials]
     result = dataclasses.replace(
         run.result,
-        score=found.best.test,
-        seconds=sum(value for value in seconds if math.isfinite(value)),
-        peak_memory_mib=max(trace.costs.peak_memory_mib for trace in trials),
+        score=found.best.test if best.status == "ok" else run.result.score,
+        seconds=run.result.seconds + others,
+        peak_memory_mib=max(filter(math.isfinite, peaks), default=math.nan),
     )
     epochs = found.best.recipe.epochs  # Of a longer run that is stored, only so many count.
     return dataclasses.replace(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 
 from metaft.backbones.backbone import Backbone
 from metaft.errors import RunFailedError
-from metaft.searching.search import SearchResult, search
+from metaft.recipes import Recipe
+from metaft.searching.proposals import SearchWay
+from metaft.searching.search import SearchResult, Trial, search
+from metaft.searching.space import SearchSpace
 from metaft.studying.arms import Arm
 from metaft.tasks.load import load_task
 from metaft.tasks.task import Task
@@ -26,7 +30,10 @@ def make_trials(
     time_limit_seconds: float | None,
     cache_limit_bytes: int | None = None,
 ) -> SearchResult | None:
-    """Make the trials of a search that are not stored; None where none gave a score.
+    """Make the trials of a search that are not stored; None where there is none yet.
+
+    A search in which no trial gave a score has a result, too, whose best is the first of them:
+    it counts as a failed run, for a method that breaks must not vanish from the comparison.
 
     Args:
         arm: One with a search.
@@ -43,8 +50,9 @@ def make_trials(
     """
     if arm.search is None or arm.space is None:
         raise ValueError(f"{arm.levels} is no search")
+    told: list[Trial] = []
     try:
-        return search(
+        found = search(
             task,
             backbone,
             store,
@@ -55,9 +63,21 @@ def make_trials(
             train_rows=train_rows,
             time_limit_seconds=time_limit_seconds,
             cache_limit_bytes=cache_limit_bytes,
+            on_trial=told.append,
         )
     except RunFailedError:
-        return None
+        if not told:
+            return None
+        found = SearchResult(tuple(told), told[0], is_complete=False)
+    is_complete = len(found.trials) >= _count_trials(arm.search, arm.space, arm.recipe)
+    return dataclasses.replace(found, is_complete=is_complete)
+
+
+def _count_trials(way: SearchWay, space: SearchSpace, base: Recipe) -> int:
+    """Return how many trials a search makes: a grid may hold fewer than it is asked for."""
+    if way.sampler != "grid":
+        return way.trials
+    return min(way.trials, len(list(space.grid(base))))
 
 
 @dataclass(frozen=True, slots=True)
