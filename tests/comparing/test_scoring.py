@@ -12,6 +12,7 @@ from metaft.comparing.scoring import (
     count_rows,
     cumulative_seconds,
     guess_score,
+    halves_of,
     score_of,
     seconds_of,
 )
@@ -50,6 +51,12 @@ def test_guess_is_the_most_frequent_training_class(tiny_task: TaskFactory) -> No
 
 def test_guess_of_a_regression_has_no_correlation(tiny_task: TaskFactory) -> None:
     assert guess_score(tiny_task(kind="regression")) == 0.0
+
+
+def test_run_with_a_single_test_row_has_the_same_score_twice(trace: Trace) -> None:
+    curve = tuple(dataclasses.replace(record, test_halves=()) for record in trace.curve)
+    assert halves_of(trace, guess=0.5) == (0.8, 0.8)
+    assert halves_of(dataclasses.replace(trace, curve=curve), guess=0.5) == (0.8, 0.8)
 
 
 def test_run_that_ended_well_counts_its_test_score(trace: Trace) -> None:

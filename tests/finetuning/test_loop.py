@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -155,6 +156,51 @@ def test_running_out_of_memory_is_an_outcome(
     outcome = fine_tune(tiny_task(), tiny_text_backbone(), RECIPE).outcome
     assert outcome.status == "out_of_memory"
     assert outcome.reason
+
+
+def test_memory_errors_without_a_message_are_an_outcome_too(
+    tiny_text_backbone, tiny_task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def allocate(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(loop.Stepper, "step", allocate)
+    outcome = fine_tune(tiny_task(), tiny_text_backbone(), RECIPE).outcome
+    assert (outcome.status, outcome.reason) == ("out_of_memory", "MemoryError")
+
+
+def test_running_out_of_memory_over_the_test_rows_does_not_lose_the_model(
+    tiny_text_backbone, tiny_task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = loop.OpenRun._score
+
+    def limited(run: loop.OpenRun, split: str, epoch: int):
+        if split == "test":
+            torch.empty(1 << 60)
+        return score(run, split, epoch)
+
+    monkeypatch.setattr(loop.OpenRun, "_score", limited)
+    recipe = dataclasses.replace(RECIPE, epochs=1)
+    tuned = fine_tune(tiny_task(), tiny_text_backbone(), recipe)
+    assert tuned.model is not None
+    assert tuned.outcome.status == "out_of_memory"
+    assert tuned.outcome.reason
+    assert tuned.outcome.test.keys() == tuned.outcome.validation.keys()
+    assert all(math.isnan(score) for score in tuned.outcome.test.values())
+
+
+@pytest.mark.parametrize("test_every_epoch", [False, True])
+def test_a_single_test_row_has_no_halves(
+    tiny_text_backbone, tiny_task, test_every_epoch: bool
+) -> None:
+    task = tiny_task(rows=16)
+    task = task.replaced(test=task.test.take([0]))
+    recipe = dataclasses.replace(RECIPE, epochs=1)
+    outcome = fine_tune(
+        task, tiny_text_backbone(), recipe, test_every_epoch=test_every_epoch
+    ).outcome
+    assert outcome.test["accuracy"] in (0.0, 1.0)
+    assert outcome.curve[0].test_halves == ()
 
 
 def test_patience_stops_early(tiny_text_backbone, tiny_task) -> None:

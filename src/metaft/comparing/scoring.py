@@ -65,9 +65,10 @@ def score_of(trace: Trace, guess: float) -> float:
 
 
 def halves_of(trace: Trace, guess: float) -> tuple[float, float]:
-    """Return the same score on the two fixed halves of the test rows."""
-    if trace.status != "ok":
-        return guess, guess
+    """Return the same score on the two fixed halves of the test rows, where they have halves."""
+    whole = score_of(trace, guess)
+    if trace.status != "ok" or not trace.curve[trace.best_epoch - 1].test_halves:
+        return whole, whole
     first, second = trace.curve[trace.best_epoch - 1].test_halves
     return first, second
 

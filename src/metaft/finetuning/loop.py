@@ -174,13 +174,10 @@ class OpenRun:
         last = self.recipe.epochs if until is None else min(until, self.recipe.epochs)
         with self._at_work():
             try:
-                self._train(last)
+                with self._seeing_memory_run_out():
+                    self._train(last)
             except _DivergedError as error:
                 self.status, self.reason = "diverged", str(error)
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                self.status, self.reason = "out_of_memory", str(error).splitlines()[0]
         is_over = self.status != "ok" or self._is_patience_over()
         return not is_over and len(self.curve) < self.recipe.epochs
 
@@ -191,6 +188,17 @@ class OpenRun:
             with self._at_work():
                 test = self._finish()
         return FineTuned(self.model if self.best_epoch else None, self._outcome(test))
+
+    @contextlib.contextmanager
+    def _seeing_memory_run_out(self) -> Iterator[None]:
+        """Make it the run's outcome where memory runs out."""
+        try:
+            yield
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            lines = str(error).splitlines() or [type(error).__name__]
+            self.status, self.reason = "out_of_memory", lines[0]
 
     @contextlib.contextmanager
     def _at_work(self) -> Iterator[None]:
@@ -277,10 +285,18 @@ class OpenRun:
             self.on_epoch(self.curve[-1])
 
     def _finish(self) -> Scores:
-        """Go back to the best epoch, score its test rows, and let the head give raw units."""
+        """Go back to the best epoch, score its test rows, and let the head give raw units.
+
+        Where memory runs out over the test rows, their scores are NaN, and the model is there.
+        """
         restore_state(self._live_model(), self.best_state or {})
         self._live_model().eval()
-        test = self.curve[self.best_epoch - 1].test or self._score("test", self.best_epoch)[0]
+        best = self.curve[self.best_epoch - 1]
+        test = best.test
+        if not test:
+            test = dict.fromkeys(best.validation, math.nan)
+            with self._seeing_memory_run_out():
+                test = self._score("test", self.best_epoch)[0]
         self.objective.finish(self._live_model())
         self._live_model().backbone.restore_vocabulary()
         return test
@@ -290,7 +306,8 @@ class OpenRun:
         rows: Split = getattr(self.task, split)
         feed = open_feed(self.cache, split, self.recipe, self.compute, epoch)
         answers = self._predict(feed, rows)
-        halves = test_halves(self.task) if split == "test" else ()
+        has_halves = split == "test" and len(rows) > 1
+        halves = test_halves(self.task) if has_halves else ()
         of_halves = [self.objective.score(answers, rows, half) for half in halves]
         return (
             self.objective.score(answers, rows, np.arange(len(rows))),

@@ -19,7 +19,8 @@ class EpochRecord:
         validation: Metric -> score on the validation rows.
         test: Metric -> score on the test rows; empty where it was not asked for.
         test_halves: Primary metric on the two fixed halves of the test rows; empty
-            likewise. An oracle is picked on one half and scored on the other.
+            likewise, and where there is a single row. An oracle is picked on one half and
+            scored on the other.
         train_seconds: Wall time of the epoch's steps.
         evaluation_seconds: Wall time of scoring after it.
     """
@@ -81,7 +82,7 @@ class Outcome:
         best_epoch: Epoch of the best primary validation score, the earliest of equals;
             0 where no epoch finished. The returned model is the one after this epoch.
         validation: Scores after the best epoch.
-        test: Scores after the best epoch.
+        test: Scores after the best epoch; NaN where memory ran out over the test rows.
         costs: What the run cost.
         epochs_to_95_percent: First epoch whose validation score reaches 95 % of the best.
         precision: The arithmetic that `auto` resolved to.
