@@ -91,13 +91,18 @@ def answers(tmp_path_factory: pytest.TempPathFactory, serving_hub: Any) -> dict[
             "second/train/0000.parquet": _parquet("phrase", [0, 1] * 20),
         },
         ("some/unconverted", "main"): {"unconverted.py": script["scripted.py"]},
+        ("some/parts", "main"): {
+            "data/train-00000-of-00001.parquet": _parquet("phrase", [0, 1] * 10),
+            "data/test_matched-00000-of-00001.parquet": _parquet("phrase", [0, 1] * 5, first=100),
+            "data/test_mismatched-00000-of-00001.parquet": _parquet("phrase", [0, 1] * 5, 200),
+        },
         ("some/nothing", "main"): {"README.md": b"# Nothing\n"},
         ("fancyzhx/ag_news", "main"): {"train.parquet": _parquet("text", [0, 1] * 10)},
     }
     names = [
         *("some/plain", "some/secret", "some/gaps", "some/scripted", "some/unconverted"),
         *("some/configs", "some/configs:second", "some/configs:third"),
-        *("some/nothing", "some/such", "ag_news"),
+        *("some/parts", "some/nothing", "some/such", "ag_news"),
     ]
     with serving_hub(repositories) as (endpoint, asked):
         loads = [(name, False) for name in names] + [("some/plain", True), ("some/such", True)]
@@ -113,6 +118,10 @@ def test_rows_columns_and_class_names_come_from_the_hub(answers: dict[str, Any])
     assert plain["rows"] == [16, 4, 10]
     assert plain["label_names"] == ["no", "yes"]
     assert plain["text"].startswith("text ")
+
+
+def test_parts_of_one_split_are_put_together(answers: dict[str, Any]) -> None:
+    assert answers["some/parts"]["rows"] == [16, 4, 20]
 
 
 def test_secret_test_labels_leave_the_split_out(answers: dict[str, Any]) -> None:

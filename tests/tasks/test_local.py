@@ -193,6 +193,49 @@ def test_an_image_folder_with_splits(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("left_behind", [".ipynb_checkpoints", "__MACOSX", ".git"])
+def test_what_programs_leave_in_an_image_folder_is_no_class(
+    tmp_path: Path, left_behind: str
+) -> None:
+    for name in ("cat/1.png", "dog/2.png"):
+        for split in ("train", "test"):
+            _image(tmp_path / "splits" / split / name)
+        _image(tmp_path / "classes" / name)
+    for folder in ("splits", "splits/train", "splits/train/cat", "classes", "classes/cat"):
+        _image(tmp_path / folder / left_behind / "cat" / "copy.png")
+    tables = read_path(tmp_path / "splits").tables
+    assert list(tables) == ["train", "test"]
+    for table in (*tables.values(), read_path(tmp_path / "classes").tables["train"]):
+        assert table["label"].to_pylist() == ["cat", "dog"]
+
+
+def test_an_image_folder_of_which_only_some_folders_are_splits_is_refused(tmp_path: Path) -> None:
+    for name in ("train/cat/1.png", "train/dog/2.png", "test/dog/4.png", "unlabelled/5.png"):
+        _image(tmp_path / name)
+    with pytest.raises(TaskError, match=r"holds 'test', which is a split .* beside 'unlabelled'"):
+        read_path(tmp_path)
+
+
+def test_a_class_may_be_called_like_a_split(tmp_path: Path) -> None:
+    for name in ("bus/1.png", "train/2.png"):
+        _image(tmp_path / name)
+    assert read_path(tmp_path).tables["train"]["label"].to_pylist() == ["bus", "train"]
+
+
+def test_two_image_folders_of_one_split_are_refused(tmp_path: Path) -> None:
+    for name in ("train/cat/1.png", "dev/cat/2.png", "val/dog/3.png"):
+        _image(tmp_path / name)
+    with pytest.raises(TaskError, match="two folders of the validation split, 'dev' and 'val'"):
+        read_path(tmp_path)
+
+
+def test_a_json_array_has_the_columns_of_all_its_objects(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([{"text": "a"}, {"text": "b", "label": 1}]))
+    rows = [{"text": "a", "label": None}, {"text": "b", "label": 1}]
+    assert read_path(path).tables["train"].to_pylist() == rows
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"neither data files .* nor one folder of images"):
         read_path(tmp_path)
@@ -212,6 +255,18 @@ def test_what_save_to_disk_wrote(tmp_path: Path) -> None:
     assert raw.tables["train"].to_pylist() == [ROWS[3], ROWS[1]]
     assert raw.class_names == {"label": ("no", "yes")}
     assert list(read_path(tmp_path / "many").tables) == ["train", "validation"]
+
+
+def test_parts_of_one_split_in_a_save_to_disk_folder_are_put_together(tmp_path: Path) -> None:
+    import datasets
+
+    saved = datasets.Dataset.from_list(ROWS)
+    saved = saved.cast_column("label", datasets.ClassLabel(names=["no", "yes"]))
+    parts = {"train": saved, "train_more": saved, "test_matched": saved, "test_mismatched": saved}
+    datasets.DatasetDict(parts).save_to_disk(tmp_path)
+    raw = read_path(tmp_path)
+    assert {split: table.num_rows for split, table in raw.tables.items()} == {"train": 8, "test": 8}
+    assert raw.class_names == {"label": ("no", "yes")}
 
 
 def test_a_damaged_save_to_disk_folder_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from metaft.errors import TaskError
 from metaft.tasks.card import TaskCard, load_cards
-from metaft.tasks.raw import RawDataset, declared_class_names, split_named, with_train
+from metaft.tasks.raw import RawDataset, declared_class_names, tables_by_split, with_train
 
 CONVERTED = "refs/convert/parquet"
 """Where the hub keeps Parquet copies of datasets that need a script of their own."""
@@ -212,9 +212,7 @@ def _tables_by_split(
     if card is not None and card.splits:
         chosen = {ours: parts[theirs] for ours, theirs in card.splits.items() if theirs in parts}
     else:
-        chosen = {}
-        for name, table in parts.items():
-            chosen.setdefault(split_named(name) or name, table)
+        chosen = tables_by_split(parts.items(), dataset)
     return with_train(chosen, dataset)
 
 

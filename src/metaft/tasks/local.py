@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -11,7 +10,13 @@ from typing import Literal
 import pyarrow as pa
 
 from metaft.errors import TaskError
-from metaft.tasks.raw import RawDataset, declared_class_names, split_named, with_train
+from metaft.tasks.raw import (
+    RawDataset,
+    declared_class_names,
+    split_named,
+    tables_by_split,
+    with_train,
+)
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -156,7 +161,8 @@ def _read_json(path: Path) -> pa.Table:
         rows = json.loads(path.read_text(encoding="utf-8-sig"))
         if not all(isinstance(row, dict) for row in rows):
             raise ValueError("the array holds something else than objects")
-        return pa.Table.from_pylist(rows)
+        names = dict.fromkeys(name for row in rows for name in row)
+        return pa.table({name: [row.get(name) for row in rows] for name in names})
     block_bytes = max(1 << 16, path.stat().st_size + 1)
     return arrow_json.read_json(path, read_options=arrow_json.ReadOptions(block_size=block_bytes))
 
@@ -181,28 +187,14 @@ def _read_split_files(folder: Path, files: list[Path]) -> dict[str, pa.Table]:
     """Read `train.csv`, `test-00000-of-00002.parquet` and the like; one lone file is train."""
     if len(files) == 1:
         return {"train": read_table(files[0])}
-    parts: dict[str, list[pa.Table]] = defaultdict(list)
-    for file in files:
-        split = split_named(file.stem)
-        if split is not None:
-            parts[split].append(read_table(file))
+    parts = [(file.stem, read_table(file)) for file in files if split_named(file.stem) is not None]
     if not parts:
         raise TaskError(
             f"the folder {str(folder)!r} holds {len(files)} data files, none of them named "
             "train, validation or test",
             "Name one file of it, or rename the files",
         )
-    return {split: _concatenated(tables, folder) for split, tables in parts.items()}
-
-
-def _concatenated(tables: list[pa.Table], folder: Path) -> pa.Table:
-    try:
-        return pa.concat_tables(tables, promote_options="permissive")
-    except pa.ArrowException as error:
-        raise TaskError(
-            f"the files of one split in {str(folder)!r} do not fit together: {_first_line(error)}",
-            "Give them the same columns",
-        ) from error
+    return tables_by_split(parts, str(folder))
 
 
 def _read_saved(folder: Path) -> dict[str, pa.Table]:
@@ -218,18 +210,16 @@ def _read_saved(folder: Path) -> dict[str, pa.Table]:
             "Save the dataset again",
         ) from error
     parts = saved if isinstance(saved, datasets.DatasetDict) else {"train": saved}
-    return {
-        split_named(str(name)) or str(name): part.with_format("arrow")[:]
-        for name, part in parts.items()
-    }
+    tables = ((str(name), part.with_format("arrow")[:]) for name, part in parts.items())
+    return tables_by_split(tables, str(folder))
 
 
 def _read_image_folders(folder: Path) -> dict[str, pa.Table]:
     """Read one folder per class, with or without a level of train and test folders above."""
-    inside = [path for path in sorted(folder.iterdir()) if path.is_dir()]
-    splits = {split_named(path.name): path for path in inside}
-    if splits and None not in splits:
-        tables = {str(split): _read_class_folders(path) for split, path in splits.items()}
+    inside = _visible_folders(folder)
+    splits = _split_folders(folder, inside)
+    if splits:
+        tables = {split: _read_class_folders(path) for split, path in splits.items()}
     else:
         tables = {"train": _read_class_folders(folder)}
     if not any(table.num_rows for table in tables.values()):
@@ -239,6 +229,45 @@ def _read_image_folders(folder: Path) -> dict[str, pa.Table]:
             "Name the data file itself, or sort the images into one folder per class",
         )
     return tables
+
+
+def _split_folders(folder: Path, inside: list[Path]) -> dict[str, Path]:
+    """Return split -> folder where the folders of an image folder are splits, else nothing.
+
+    A class may be called train, too; then images lie in its folder, and no folders.
+
+    Raises:
+        TaskError: If only some of them are splits, or two of them are the same one.
+    """
+    split_of = {path: name for path in inside if (name := split_named(path.name)) is not None}
+    if len(split_of) < len(inside) and not any(_visible_folders(path) for path in split_of):
+        return {}
+    other = [path.name for path in inside if path not in split_of]
+    if other:
+        raise TaskError(
+            f"the image folder {str(folder)!r} holds {min(path.name for path in split_of)!r}, "
+            f"which is a split with folders in it, beside {other[0]!r}, which is none",
+            "Move the folders away that are no splits, or give classes other names",
+        )
+    splits = {split: path for path, split in split_of.items()}
+    twice = [path.name for path, split in split_of.items() if path != splits[split]]
+    if twice:
+        raise TaskError(
+            f"the image folder {str(folder)!r} holds two folders of the "
+            f"{split_named(twice[0])} split, {twice[0]!r} and "
+            f"{splits[str(split_named(twice[0]))].name!r}",
+            "Keep one of them",
+        )
+    return splits
+
+
+def _visible_folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, but for those that a program left there for itself."""
+    return [path for path in sorted(folder.iterdir()) if path.is_dir() and _is_visible(path.name)]
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith(".") and name != "__MACOSX"
 
 
 def _read_class_folders(folder: Path) -> pa.Table:
@@ -252,7 +281,8 @@ def _read_class_folders(folder: Path) -> pa.Table:
 
 def _image_files(folder: Path) -> Iterator[Path]:
     """Give the images below the class folders, as torchvision's ImageFolder finds them."""
-    for class_folder in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for class_folder in _visible_folders(folder):
         for path in sorted(class_folder.rglob("*")):
-            if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            is_visible = all(map(_is_visible, path.relative_to(folder).parts))
+            if is_visible and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
                 yield path

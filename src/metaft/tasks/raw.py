@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -54,6 +55,36 @@ def split_named(name: str) -> str | None:
     Only the first word counts: `dev`, `dev-00000-of-00002`, `validation_matched`.
     """
     return _SPLIT_OF_NAME.get(name.lower().replace("_", "-").replace(".", "-").split("-")[0])
+
+
+def tables_by_split(parts: Iterable[tuple[str, pa.Table]], name: str) -> dict[str, pa.Table]:
+    """Put together the parts that are named after one split.
+
+    Args:
+        parts: Names such as `train-00000-of-00002` or `validation_matched`, with their rows; a
+            part that is named after no split keeps its name.
+        name: The dataset's name, for messages.
+
+    Raises:
+        TaskError: If the columns of such parts do not fit together.
+    """
+    tables: dict[str, list[pa.Table]] = defaultdict(list)
+    for part, table in parts:
+        tables[split_named(part) or part].append(table)
+    return {split: _put_together(found, split, name) for split, found in tables.items()}
+
+
+def _put_together(tables: list[pa.Table], split: str, name: str) -> pa.Table:
+    if len(tables) == 1:
+        return tables[0]
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise TaskError(
+            f"the parts of the {split} split of {name!r} do not fit together: {reason}",
+            "Give them the same columns",
+        ) from error
 
 
 def with_train(tables: Mapping[str, pa.Table], name: str) -> dict[str, pa.Table]:
