@@ -166,13 +166,3 @@ def test_blocks_are_drawn_from_all_sizes(sizes: int) -> None:
     shares = np.bincount(drawn % sizes) / len(drawn)
     assert len(drawn) == MOST_TUNING_BLOCKS
     assert shares.min() > 0.5 / sizes
-
-
-def test_a_peak_counts_less_than_a_plateau(seen) -> None:
-    table, rows, process = seen
-    functions = _functions(process, table, 0)
-    at, off = functions[:1], functions[1:2]
-    found = process.predict(rows[0], at, [off])
-    both = process.predict(rows[0], np.concatenate([at, off]))
-    lead = both.effects[0] - both.effects[1]
-    assert found.at_stake[0] == pytest.approx(lead / 2)

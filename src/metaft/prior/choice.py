@@ -59,8 +59,8 @@ def rank_cells(
 ) -> list[int]:
     """Rank the cells for a goal; each family of recipes occurs once, at its best budget.
 
-    Goal `score`: the highest expected score, on average over learning rates nearby, less the
-    price of failing; at the earliest epoch that is within 0.2 points of it. Goal `cost`: the
+    Goal `score`: the highest expected score, at the worst learning rate nearby, less the price
+    of failing; at the earliest epoch that is within 0.2 points of it. Goal `cost`: the
     cheapest whose worth in that sense is no less than what `plain` is expected to score, within
     0.2 points; the answer for `score` always counts as such. Both hold even if the cell is
     overrated by one standard error, since the cheapest of many is.

@@ -68,7 +68,7 @@ class Outlook:
     def worth(self, weight: float) -> np.ndarray:
         """Return what a choice goes by `(cells,)`, in points.
 
-        It is the mean effect over learning rates within a quarter decade: a plateau is
+        It is the effect at the worst learning rate within a quarter decade: a plateau is
         preferred to a peak, since where the best rate lies is known no better than that.
         """
         at_stake = weight * self.surrogate.at_stake + (1.0 - weight) * self.pooled.at_stake

@@ -137,12 +137,12 @@ class ProfileProcess:
         of_mean = self.tuning.shared * np.eye(functions.shape[1]) - known @ pull
         centred = functions - functions.mean(0)
         combination = known @ self.system.targets
-        around = np.mean([functions, *nearby], axis=0)
+        lost = [(functions - off) @ combination for off in nearby]
         return Profile(
             effects=centred @ combination,
             excess=_weighted_mean(self.excess, of_blocks),
             spread=centred @ _root(of_mean),
-            at_stake=(functions - around) @ combination,
+            at_stake=np.max([np.zeros(len(functions)), *lost], axis=0),
         )
 
 
@@ -156,8 +156,7 @@ class Profile:
         excess: `(cells,)` points expected to be lost beyond that.
         spread: `(cells, rank)` whose inner products are the covariance of what is not known of
             the effects that tasks like this one have on average, in squared points.
-        at_stake: `(cells,)` points that a cell lies above the mean of it and of what is a little
-            off, each time.
+        at_stake: `(cells,)` points that are lost at most by what is a little off.
     """
 
     effects: np.ndarray
