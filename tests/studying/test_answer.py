@@ -7,7 +7,7 @@ FREEZING = {"none": {}, "half": {"frozen_fraction": 0.5}}
 
 
 def test_nothing_is_said_of_nothing() -> None:
-    assert state_answer([]) == state_factor([]) == "Nothing can be compared yet."
+    assert state_answer([]) == state_factor([], []) == "Nothing can be compared yet."
 
 
 def test_no_difference_is_said_with_the_largest(made_up) -> None:

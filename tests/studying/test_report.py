@@ -54,8 +54,47 @@ def test_holm_runs_over_all_levels_of_all_factors(made_up) -> None:
 def test_fewer_than_six_datasets_are_said_to_show_nothing(made_up) -> None:
     some = {task: TEN[task] for task in list(TEN)[:5]}
     report, _ = build_study_report(*made_up({"freezing": FREEZING}, some))
+    assert report.answer.startswith(
+        "5 datasets cannot show a difference after a correction for 2 comparisons; the largest "
+    )
+    assert any("needs 7 to reach .05" in notice for notice in report.notices)
+    one_level = {level: FREEZING[level] for level in ("none", "half")}
+    fewer = {task: {(lv,): of[lv,] for lv in one_level} for task, of in some.items()}
+    report, _ = build_study_report(*made_up({"freezing": one_level}, fewer))
     assert report.answer.startswith("5 datasets cannot show a difference; the largest mean")
     assert any("needs 6 to reach .05" in notice for notice in report.notices)
+
+
+def test_six_datasets_show_nothing_of_the_levels_of_two_factors(made_up) -> None:
+    factors = {
+        "freezing": {"none": {}, "half": {"frozen_fraction": 0.5}},
+        "schedule": {"constant": {}, "linear": {"schedule": "linear"}},
+    }
+    scores = {
+        f"t{at}": {
+            (level, schedule): 0.6 + at / 100 + 0.1 * (level == "half")
+            for level in ("none", "half")
+            for schedule in ("constant", "linear")
+        }
+        for at in range(6)
+    }
+    report, _ = build_study_report(*made_up(factors, scores))
+    freezing = report.factors[0]
+    assert freezing.judgements[0].wilcoxon_holm == pytest.approx(2 * 2**-5), "no lower with six"
+    assert report.answer.startswith("6 datasets cannot show a difference after a correction for 2")
+    assert freezing.verdict.startswith("6 datasets are too few to show a difference")
+    assert any("needs 7 to reach .05" in notice for notice in report.notices)
+
+
+def test_levels_over_more_datasets_do_not_hide_what_few_datasets_show(made_up) -> None:
+    scores = {f"t{at}": {("none",): 0.6, ("half",): 0.7 + at / 100} for at in range(9)}
+    for at in range(6):
+        scores[f"t{at}"]["all",] = 0.8 + at / 100  # type: ignore[index]
+    factors = {"freezing": FREEZING}
+    (factor,) = build_study_report(*made_up(factors, scores))[0].factors
+    assert [one.points.pairs for one in factor.judgements] == [9, 6]
+    assert "Over 9 datasets, half" in factor.verdict
+    assert "Over 6 datasets, all" in factor.verdict
 
 
 def test_a_study_that_is_not_complete_says_so(ten) -> None:

@@ -40,17 +40,18 @@ def outcome_of(judgement: Judgement) -> Outcome:
     return "no worse" if judgement.non_inferiority.is_shown else "open"
 
 
-def state_verdict(judgements: Sequence[Judgement]) -> str:
+def state_verdict(judgements: Sequence[Judgement], comparisons: int | None = None) -> str:
     """Return one sentence over all methods.
 
     Args:
         judgements: The headline, at least one; all over the same datasets.
+        comparisons: Tests that Holm's correction is over; None for these alone.
     """
     datasets = judgements[0].points.pairs
     counted = f"{datasets} dataset{'s' * (datasets != 1)}"
     if not datasets:
         return "The prior has learned from every task or a relative of it, so nothing is shown."
-    if datasets < fewest_pairs(ALPHA / len(judgements)):
+    if datasets < fewest_pairs(ALPHA / (comparisons or len(judgements))):
         seen = ", ".join(_description(judgement) for judgement in judgements)
         verb = "is" if datasets == 1 else "are"
         return f"{counted} {verb} too few to show a difference; on average {seen}."

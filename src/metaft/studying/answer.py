@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from metaft.comparing.formatting import format_count
 from metaft.comparing.judging import Judgement
-from metaft.comparing.verdict import outcome_of, state_verdict
+from metaft.comparing.verdict import ALPHA, outcome_of, state_verdict
 from metaft.significance import fewest_pairs
 
 if TYPE_CHECKING:
@@ -15,13 +16,32 @@ if TYPE_CHECKING:
 _NOTHING = "Nothing can be compared yet."
 
 
-def state_factor(judgements: Sequence[Judgement]) -> str:
-    """Say what is shown of the levels of a factor, those over equally many datasets together."""
+def comparisons_at(datasets: int, family: Sequence[Judgement]) -> int:
+    """Return how many comparisons Holm's correction is over at best, for one over some datasets.
+
+    Those over more datasets can reach lower p-values: where they are shown to differ, they count
+    no longer.
+
+    Args:
+        datasets: Of the comparison.
+        family: Everything that is corrected together.
+    """
+    return sum(one.points.pairs <= datasets for one in family)
+
+
+def state_factor(judgements: Sequence[Judgement], family: Sequence[Judgement]) -> str:
+    """Say what is shown of the levels of a factor, those over equally many datasets together.
+
+    Args:
+        judgements: Of the factor.
+        family: Everything that was corrected together, these among them.
+    """
     by_size: dict[int, list[Judgement]] = {}
     for judgement in judgements:
         if judgement.points.pairs:
             by_size.setdefault(judgement.points.pairs, []).append(judgement)
-    return " ".join(state_verdict(some) for some in by_size.values()) or _NOTHING
+    told = (state_verdict(some, comparisons_at(size, family)) for size, some in by_size.items())
+    return " ".join(told) or _NOTHING
 
 
 def state_answer(factors: Sequence[FactorReport]) -> str:
@@ -30,15 +50,18 @@ def state_answer(factors: Sequence[FactorReport]) -> str:
     Args:
         factors: With their judgements, corrected over all levels.
     """
+    family = [one for factor in factors for one in factor.judgements]
     judged = [(factor, one) for factor in factors for one in factor.judgements if one.points.pairs]
     if not judged:
         return _NOTHING
-    testable = [found for found in judged if found[1].points.pairs >= fewest_pairs()]
+    testable = [found for found in judged if _is_testable(found[1], family)]
     if not testable:
         most = max(one.points.pairs for _, one in judged)
+        comparisons = comparisons_at(most, family)
+        corrected = f" after a correction for {comparisons} comparisons" * (comparisons > 1)
         return (
-            f"{most} dataset{'s' * (most != 1)} cannot show a difference; the largest mean "
-            f"difference is {_told(*_largest(judged))}."
+            f"{format_count(most, 'dataset')} cannot show a difference{corrected}; the largest "
+            f"mean difference is {_told(*_largest(judged))}."
         )
     better = [found for found in testable if outcome_of(found[1]) == "better"]
     worse = [found for found in testable if outcome_of(found[1]) == "worse"]
@@ -47,6 +70,12 @@ def state_answer(factors: Sequence[FactorReport]) -> str:
 
 
 _Found = tuple["FactorReport", Judgement]
+
+
+def _is_testable(judgement: Judgement, family: Sequence[Judgement]) -> bool:
+    """Say whether there are datasets enough to show a difference, after Holm's correction."""
+    datasets = judgement.points.pairs
+    return datasets >= fewest_pairs(ALPHA / comparisons_at(datasets, family))
 
 
 def _clauses(

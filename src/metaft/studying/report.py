@@ -15,7 +15,7 @@ from metaft.comparing.results import TaskResult
 from metaft.comparing.standing import Standing, stand
 from metaft.errors import RunFailedError
 from metaft.significance import detectable_effect
-from metaft.studying.answer import state_answer, state_factor
+from metaft.studying.answer import comparisons_at, state_answer, state_factor
 from metaft.studying.combining import LeftOut
 from metaft.studying.plan import StudyPlan
 from metaft.studying.results import Convergence, FactorResults, StudyRun, gather_factor
@@ -155,7 +155,8 @@ def build_study_report(
 def _judge_factors(gathered: Sequence[FactorResults]) -> list[FactorReport]:
     """Judge every factor, correcting for all levels of all of them."""
     raw = [_judge(found) for found in gathered]
-    corrected = iter(correct([judgement for some in raw for judgement in some]))
+    family = correct([judgement for some in raw for judgement in some])
+    corrected = iter(family)
     reports = []
     for found, some in zip(gathered, raw, strict=True):
         judgements = tuple(next(corrected) for _ in some)
@@ -165,7 +166,7 @@ def _judge_factors(gathered: Sequence[FactorResults]) -> list[FactorReport]:
                 factor=found.factor,
                 methods=found.levels,
                 reference=found.levels[0],
-                verdict=state_factor(judgements),
+                verdict=state_factor(judgements, family),
                 tasks=found.tasks,
                 judgements=judgements,
                 standings=tuple(stand(unseen, _present(found))),
@@ -200,8 +201,9 @@ def _notices(plan: StudyPlan, factors: Sequence[FactorReport], there: int, asked
             f"{there} of {asked} runs are there: the study is not complete, and the same command "
             "goes on with it."
         )
-    few = {one.points.pairs for factor in factors for one in factor.judgements}
-    notices += [notice for datasets in sorted(few) if (notice := notice_of_size(datasets))]
+    family = [one for factor in factors for one in factor.judgements]
+    for datasets in sorted({one.points.pairs for one in family}):
+        notices.append(notice_of_size(datasets, comparisons_at(datasets, family)))
     tasks = [task for factor in factors[:1] for task in factor.tasks]
     notices.append(notice_of_failures(tasks))
     seen = [task.task for task in tasks if task.is_seen]
