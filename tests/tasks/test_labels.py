@@ -59,6 +59,29 @@ def test_decimal_numbers_are_a_regression() -> None:
     assert _encode([0.5, 1.0], [2]).is_regression
 
 
+def test_a_few_whole_numbers_written_as_decimals_are_classes() -> None:
+    labels = _encode([0.0, 1.0, 1.0], [0])
+    assert labels.label_names == ("0", "1")
+    assert labels.values["train"].tolist() == [0, 1, 1]
+    assert "whole numbers written as decimals" in labels.notices[0]
+    assert _encode([0.0, 1.0], class_names=("no", "yes"), regression=False).label_names[1] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("values", "options"),
+    [
+        ([0.0, 1.0, 1.0, 0.0, 0.5], {}),
+        ([float(number) for number in range(21)] * 4, {}),  # Amounts, not classes.
+        ([3.0, 4.0, 5.0, 6.0], {}),
+        ([0.0, 1.0, 1.0, 0.0], {"regression": True}),
+    ],
+)
+def test_other_decimals_are_a_regression(values: list[object], options: dict[str, object]) -> None:
+    labels = _encode(values, **options)
+    assert labels.is_regression
+    assert not labels.notices
+
+
 def test_a_regression_takes_whole_numbers_too() -> None:
     labels = _encode([1, 3], regression=True)
     assert labels.values["train"].tolist() == [1.0, 3.0]

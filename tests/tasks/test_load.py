@@ -7,13 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pyarrow import parquet
 
 from metaft.errors import TaskError
 from metaft.tasks.load import ColumnNames, load_task
+from metaft.tasks.local import read_path
 from metaft.tasks.split import content_keys
 from metaft.tasks.task import Task
 
@@ -84,6 +87,44 @@ def test_named_columns(tmp_path: Path) -> None:
     assert task.train.texts is not None
     assert task.train.texts[0].startswith("second")
     assert task.num_outputs == 3
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (ColumnNames(text="a", label="a"), "'a' of .* would be two of text, second text and label"),
+        (ColumnNames(text="a", text_pair="a", label="c"), "'a' of .* would be two of"),
+        (ColumnNames(text="label"), "'label' of .* would be two of"),
+    ],
+)
+def test_a_column_does_not_play_two_parts(
+    tmp_path: Path, columns: ColumnNames, message: str
+) -> None:
+    rows = [{"a": f"words {n}", "c": "xyz"[n % 3], "label": "pq"[n % 2]} for n in range(24)]
+    with pytest.raises(TaskError, match=message):
+        load_task(str(_write(tmp_path / "a.jsonl", rows)), columns=columns)
+
+
+def test_images_have_no_second_text(tmp_path: Path) -> None:
+    columns = ColumnNames(text="image", text_pair="label", label="label")
+    with pytest.raises(TaskError, match=r"--text-pair-column is 'label', but the rows .* images"):
+        load_task(str(_images(tmp_path)), columns=columns)
+
+
+def test_images_with_numbers_as_labels_are_refused(tmp_path: Path) -> None:
+    images = read_path(_images(tmp_path / "folder")).tables["train"]
+    labels = [number / 10 for number in range(images.num_rows)]
+    table = pa.table({"image": images["image"], "label": labels})
+    parquet.write_table(table, tmp_path / "rows.parquet")
+    with pytest.raises(TaskError, match="are decimal numbers, but images are only sorted into"):
+        load_task(str(tmp_path / "rows.parquet"))
+
+
+def test_labels_that_a_missing_one_made_decimals_are_classes(tmp_path: Path) -> None:
+    rows = [{**row, "label": float(row["label"])} for row in _rows()]  # type: ignore[arg-type]
+    task = load_task(str(_write(tmp_path / "a.jsonl", rows)))
+    assert (task.kind, task.label_names) == ("classification", ("0", "1"))
+    assert any("written as decimals" in notice for notice in task.notices)
 
 
 def test_repeated_texts_stay_with_the_test_split(tmp_path: Path) -> None:

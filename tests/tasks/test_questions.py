@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from metaft.errors import TaskError
+from metaft.tasks.columns import ColumnNames
 from metaft.tasks.load import load_task
 from metaft.tasks.task import Answer
 
@@ -89,6 +90,32 @@ def test_answers_of_another_form_are_refused(tmp_path: Path, answers: object) ->
     rows = [{**row, "answers": answers} for row in _rows()]
     with pytest.raises(TaskError, match=r"the answers in row 1 of .* are .* Write them as SQuAD"):
         load_task(_write(tmp_path / "asked.jsonl", rows))
+
+
+def test_named_columns_make_another_task_of_questions(tmp_path: Path) -> None:
+    rows = [{**row, "topic": "xy"[number % 2]} for number, row in enumerate(_rows())]
+    path = _write(tmp_path / "asked.jsonl", rows)
+    assert load_task(path, columns=ColumnNames(text="question")).kind == "qa"
+    task = load_task(path, columns=ColumnNames(text="question", label="topic"))
+    assert (task.kind, task.label_names) == ("classification", ("x", "y"))
+    assert task.train.text_pairs is None
+
+
+def test_a_split_without_answers_is_left_out(tmp_path: Path) -> None:
+    _write(tmp_path / "train.jsonl", _rows())
+    secret = [{name: row[name] for name in ("question", "context")} for row in _rows(8)]
+    _write(tmp_path / "test.jsonl", secret)
+    task = load_task(str(tmp_path))
+    assert len(task.train) + len(task.validation) + len(task.test) == 20
+    assert task.notices[0] == "the test split has no answers and is left out"
+    _write(tmp_path / "test.jsonl", [{"question": "What?"}])
+    with pytest.raises(TaskError, match=r"the test split of .* lacks the column 'context'"):
+        load_task(str(tmp_path))
+
+
+def test_few_questions_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="has 7 rows; at least 8 are needed"):
+        load_task(_write(tmp_path / "asked.jsonl", _rows(7)))
 
 
 def test_rows_of_one_context_stay_together(tmp_path: Path) -> None:

@@ -72,6 +72,31 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
     assert load_task(path, columns=ColumnNames(text="w", label="t")).kind == "ner"
 
 
+def test_columns_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
+    path = _write(tmp_path / "named.jsonl", _rows())
+    named = ColumnNames(text="tokens", text_pair="ner_tags", label="ner_tags")
+    with pytest.raises(TaskError, match="are tagged words, which have no second text"):
+        load_task(path, columns=named)
+    with pytest.raises(TaskError, match=r"'tokens' of .* would be two of"):
+        load_task(path, columns=ColumnNames(text="tokens", label="tokens"))
+
+
+def test_a_split_without_tags_is_left_out(tmp_path: Path) -> None:
+    _write(tmp_path / "train.jsonl", _rows())
+    _write(tmp_path / "test.jsonl", [{"tokens": ["Eve", "sings"]}] * 3)
+    task = load_task(str(tmp_path))
+    assert len(task.train) + len(task.validation) + len(task.test) == 20
+    assert task.notices[0] == "the test split has no tags and is left out"
+    _write(tmp_path / "test.jsonl", [{"ner_tags": ["O"]}])
+    with pytest.raises(TaskError, match=r"the test split of .* lacks the column 'tokens'"):
+        load_task(str(tmp_path))
+
+
+def test_few_rows_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="has 7 rows; at least 8 are needed"):
+        load_task(_write(tmp_path / "few.jsonl", _rows(7)))
+
+
 def test_rows_without_words_are_left_out(tmp_path: Path) -> None:
     task = load_task(_write(tmp_path / "empty.jsonl", [*_rows(), {"tokens": [], "ner_tags": []}]))
     assert "1 rows of train have no words: left out" in task.notices

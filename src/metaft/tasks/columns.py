@@ -93,6 +93,7 @@ def recognise_columns(raw: RawDataset, named: ColumnNames = RECOGNISED) -> Roles
     _check_names(raw, table, named)
     label = named.label or raw.columns.get("label") or _find_label(raw, table)
     roles = _find_inputs(raw, table, named, label)
+    refuse_shared(raw, (*roles.inputs, roles.label))
     for split, other in raw.tables.items():
         # A test split without labels is left out later, not refused.
         needed = (*roles.inputs, roles.label) if split == "train" else roles.inputs
@@ -104,6 +105,39 @@ def recognise_columns(raw: RawDataset, named: ColumnNames = RECOGNISED) -> Roles
                 "Give every split the same columns",
             )
     return roles
+
+
+def refuse_shared(raw: RawDataset, names: Sequence[str]) -> None:
+    """Refuse a column that plays two parts.
+
+    Raises:
+        TaskError: Naming it.
+    """
+    shared = [name for name in names if names.count(name) > 1]
+    if shared:
+        raise TaskError(
+            f"the column {shared[0]!r} of {raw.name!r} would be two of text, second text and label",
+            "Name another column with --text-column, --text-pair-column or --label-column",
+        )
+
+
+def refuse_second_text(raw: RawDataset, named: ColumnNames, what: str) -> None:
+    """Refuse a second text where there is no room for one.
+
+    Args:
+        raw: The dataset.
+        named: Columns that the user named.
+        what: Its rows, for the message.
+
+    Raises:
+        TaskError: If a second text was named.
+    """
+    if named.text_pair is not None:
+        raise TaskError(
+            f"--text-pair-column is {named.text_pair!r}, but the rows of {raw.name!r} are {what}, "
+            "which have no second text",
+            "Leave it out",
+        )
 
 
 def _check_names(raw: RawDataset, table: pa.Table, named: ColumnNames) -> None:
@@ -150,6 +184,7 @@ def _find_label(raw: RawDataset, table: pa.Table) -> str:
 def _find_inputs(raw: RawDataset, table: pa.Table, named: ColumnNames, label: str) -> Roles:
     if named.text is not None:
         if _holds_images(table, named.text):
+            refuse_second_text(raw, named, "images")
             return Roles(label, image=named.text)
         return Roles(label, text=named.text, text_pair=named.text_pair)
     known = {role: raw.columns[role] for role in _INPUT_ROLES if role in raw.columns}

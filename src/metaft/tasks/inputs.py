@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from metaft.errors import TaskError
 
+MIN_ROWS = 8
 MAX_ROW_BYTES = 1 << 20
 MAX_PIXELS = 50_000_000
 _NUMERIC_SHARE = 0.9  # a text column with so many numbers is none
@@ -62,6 +63,16 @@ def read_texts(
     if numeric > _NUMERIC_SHARE * len(texts):
         raise _no_texts(column, place, f"holds numbers ({texts[0].as_py()!r} ...)", cure)
     return tuple(texts.to_pylist())
+
+
+def refuse_few_rows(rows: int, name: str) -> None:
+    """Refuse a dataset of fewer than 8 rows in all splits together.
+
+    Raises:
+        TaskError: Naming it.
+    """
+    if rows < MIN_ROWS:
+        raise TaskError(f"{name!r} has {rows} rows; at least {MIN_ROWS} are needed", "Add rows")
 
 
 def refuse_long_rows(table: pa.Table, columns: tuple[str, ...], place: str) -> None:

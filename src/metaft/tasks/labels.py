@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from metaft.errors import TaskError
+from metaft.tasks.raw import RawDataset
 
 MAX_CLASSES = 10_000
+_MOST_DECIMAL_CLASSES = 20
+_WRITTEN_AS_DECIMALS = (
+    "the labels are whole numbers written as decimals (1.0): they are taken for classes; a "
+    "regression needs some that are not whole, so divide them by 10 for one"
+)
 _Form = Literal["texts", "whole numbers", "decimal numbers"]
 
 
@@ -23,10 +30,12 @@ class EncodedLabels:
     Attributes:
         values: Split -> `(rows,)` int64 class numbers, or float64 targets.
         label_names: Class number -> name; empty for a regression.
+        notices: What the user should know of how they were read.
     """
 
     values: Mapping[str, np.ndarray]
     label_names: tuple[str, ...]
+    notices: tuple[str, ...] = ()
 
     @property
     def is_regression(self) -> bool:
@@ -44,8 +53,9 @@ def encode_labels(
     """Turn the label column of every split into class numbers or targets.
 
     Texts become classes in sorted order, whole numbers become classes in ascending order
-    without gaps, decimal numbers are the targets of a regression. Where class names are
-    known, whole numbers are taken as they are.
+    without gaps, decimal numbers are the targets of a regression: but for a few whole ones
+    (0.0 and 1.0), which is how whole numbers are written once a label was missing. Where class
+    names are known, whole numbers are taken as they are.
 
     Args:
         columns: Split -> label column.
@@ -61,18 +71,20 @@ def encode_labels(
         _refuse_missing(column, split, name)
     forms = {split: _form_of(column, split, name) for split, column in columns.items()}
     form = _common_form(forms, name)
+    whole = form == "decimal numbers" and _are_whole(columns)
     if regression is None:
-        regression = form == "decimal numbers"
+        regression = form == "decimal numbers" and not (whole and _are_few(columns))
     if regression:
         return _encode_targets(columns, form, name)
     if form == "texts":
         return _encode_texts(columns, name, class_names)
-    if form == "decimal numbers":
+    if form == "decimal numbers" and not whole:
         raise TaskError(
             f"the labels of {name!r} are decimal numbers, but its card says they are classes",
             "Write the classes as whole numbers",
         )
-    return _encode_numbers(columns, name, class_names)
+    encoded = _encode_numbers(columns, name, class_names)
+    return dataclasses.replace(encoded, notices=(_WRITTEN_AS_DECIMALS,)) if whole else encoded
 
 
 def is_unlabelled(table: pa.Table, label: str) -> bool:
@@ -84,6 +96,39 @@ def is_unlabelled(table: pa.Table, label: str) -> bool:
         return True
     column = table[label]
     return bool(pa.types.is_integer(column.type) and pc.max(column).as_py() == -1)
+
+
+def labelled_tables(
+    raw: RawDataset, inputs: Sequence[str], label: str, labels: str
+) -> tuple[dict[str, pa.Table], list[str]]:
+    """Leave out splits without any label.
+
+    Args:
+        raw: Its training split has all the columns.
+        inputs: Columns that every split needs.
+        label: The column of the labels.
+        labels: What to call them in a notice.
+
+    Returns:
+        Split -> rows, and what was left out.
+
+    Raises:
+        TaskError: If a split lacks a column of the inputs.
+    """
+    tables, notices = {}, []
+    for split, table in raw.tables.items():
+        missing = [name for name in inputs if name not in table.column_names]
+        if missing:
+            raise TaskError(
+                f"the {split} split of {raw.name!r} lacks the column {missing[0]!r}; its columns "
+                f"are {', '.join(table.column_names)}",
+                "Give every split the same columns",
+            )
+        if split != "train" and is_unlabelled(table, label):
+            notices.append(f"the {split} split has no {labels} and is left out")
+        else:
+            tables[split] = table
+    return tables, notices
 
 
 def refuse_lone_examples(encoded: EncodedLabels, name: str) -> None:
@@ -151,6 +196,16 @@ def _common_form(forms: Mapping[str, _Form], name: str) -> _Form:
             "Write the labels of all splits in one way",
         )
     return found.pop()
+
+
+def _are_whole(columns: Mapping[str, pa.ChunkedArray]) -> bool:
+    every = np.concatenate([_numpy(column) for column in columns.values()])
+    return bool(np.isfinite(every).all() and (np.trunc(every) == every).all())
+
+
+def _are_few(columns: Mapping[str, pa.ChunkedArray]) -> bool:
+    every = np.concatenate([_numpy(column) for column in columns.values()])
+    return len(np.unique(every)) <= min(_MOST_DECIMAL_CLASSES, len(every) / 2)
 
 
 def _encode_targets(

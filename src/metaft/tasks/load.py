@@ -11,11 +11,17 @@ from metaft.errors import TaskError
 from metaft.tasks.card import TaskCard, load_cards, relatives_of
 from metaft.tasks.columns import RECOGNISED, ColumnNames, Roles, recognise_columns
 from metaft.tasks.hub import card_of_hub_id, is_hub_id, read_hub
-from metaft.tasks.inputs import drop_empty_texts, read_images, read_texts, refuse_long_rows
+from metaft.tasks.inputs import (
+    drop_empty_texts,
+    read_images,
+    read_texts,
+    refuse_few_rows,
+    refuse_long_rows,
+)
 from metaft.tasks.labels import (
     EncodedLabels,
     encode_labels,
-    is_unlabelled,
+    labelled_tables,
     refuse_lone_examples,
 )
 from metaft.tasks.local import existing_path, looks_like_path, read_path
@@ -26,8 +32,6 @@ from metaft.tasks.select import closest_names
 from metaft.tasks.separating import separate
 from metaft.tasks.tagged import is_tagged, read_tagged
 from metaft.tasks.task import Kind, Metric, Split, Task
-
-MIN_ROWS = 8
 
 MOST_MAJORITY = 0.7
 """Share of the training rows that one class may hold before accuracy says too little."""
@@ -114,8 +118,8 @@ def _no_such_dataset(dataset: str) -> TaskError:
 def _build_task(raw: RawDataset, named: ColumnNames, seed: int) -> Task:
     if is_tagged(raw, named):
         return read_tagged(raw, named, seed)
-    if asks_questions(raw):
-        return read_questions(raw, seed)
+    if asks_questions(raw, named):
+        return read_questions(raw, named, seed)
     roles = recognise_columns(raw, named)
     tables, notices = _usable_tables(raw, roles)
     labels = _read_labels(raw, tables, roles)
@@ -138,6 +142,7 @@ def _build_task(raw: RawDataset, named: ColumnNames, seed: int) -> Task:
         relatives=relatives_of(raw.name),
         notices=(
             *notices,
+            *labels.notices,
             *cut_notices,
             *_class_notices(splits["train"], labels),
             *metric_notices,
@@ -147,16 +152,12 @@ def _build_task(raw: RawDataset, named: ColumnNames, seed: int) -> Task:
 
 def _usable_tables(raw: RawDataset, roles: Roles) -> tuple[dict[str, pa.Table], list[str]]:
     """Leave out splits without labels and rows without text; refuse what is too small."""
-    tables, notices = {}, []
-    for split, table in raw.tables.items():
-        if split != "train" and is_unlabelled(table, roles.label):
-            notices.append(f"the {split} split has no labels and is left out")
-            continue
+    labelled, notices = labelled_tables(raw, roles.inputs, roles.label, "labels")
+    tables = {}
+    for split, table in labelled.items():
         tables[split], more = _usable_rows(raw, split, table, roles)
         notices += more
-    rows = sum(table.num_rows for table in tables.values())
-    if rows < MIN_ROWS:
-        raise TaskError(f"{raw.name!r} has {rows} rows; at least {MIN_ROWS} are needed", "Add rows")
+    refuse_few_rows(sum(table.num_rows for table in tables.values()), raw.name)
     return tables, notices
 
 
@@ -191,6 +192,13 @@ def _read_labels(raw: RawDataset, tables: Mapping[str, pa.Table], roles: Roles) 
         class_names=declared or (raw.card.label_names if raw.card is not None else ()),
         regression=None if raw.card is None else raw.card.kind == "regression",
     )
+    if roles.image is not None and labels.is_regression:
+        raise TaskError(
+            f"the labels of {raw.name!r} are decimal numbers, but images are only sorted into "
+            "classes",
+            "Write the labels as texts or whole numbers, or name another column with "
+            "--label-column",
+        )
     if raw.card is None:
         refuse_lone_examples(labels, raw.name)
     return labels

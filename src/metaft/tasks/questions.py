@@ -9,7 +9,9 @@ import pyarrow as pa
 
 from metaft.errors import TaskError
 from metaft.tasks.card import relatives_of
-from metaft.tasks.inputs import drop_empty_texts, read_texts, refuse_long_rows
+from metaft.tasks.columns import RECOGNISED, ColumnNames, refuse_shared
+from metaft.tasks.inputs import drop_empty_texts, read_texts, refuse_few_rows, refuse_long_rows
+from metaft.tasks.labels import labelled_tables
 from metaft.tasks.raw import RawDataset
 from metaft.tasks.separating import separate
 from metaft.tasks.task import Answer, Split, Task
@@ -17,30 +19,38 @@ from metaft.tasks.task import Answer, Split, Task
 _COLUMNS = ("question", "context", "answers")
 
 
-def asks_questions(raw: RawDataset) -> bool:
-    """Say whether the rows of a dataset are questions with a context and answers."""
+def asks_questions(raw: RawDataset, named: ColumnNames = RECOGNISED) -> bool:
+    """Say whether the rows of a dataset are questions with a context and answers.
+
+    A user who names other columns than these means another task.
+    """
     if raw.card is not None:
         return raw.card.kind == "qa"
+    meant = zip(_COLUMNS, (named.text, named.text_pair, named.label), strict=True)
+    if any(name not in (None, usual) for usual, name in meant):
+        return False
     return set(_COLUMNS) <= set(raw.tables["train"].column_names)
 
 
-def read_questions(raw: RawDataset, seed: int) -> Task:
+def read_questions(raw: RawDataset, named: ColumnNames, seed: int) -> Task:
     """Make a Task of questions.
 
     Args:
         raw: Its rows hold `question`, `context` and `answers`, which is
             `{"text": [...], "answer_start": [...]}`; empty lists say that there is no answer.
+        named: Columns that the user named: of the question, the context and the answers.
         seed: Of the cuts of missing splits.
 
     Raises:
-        TaskError: If a column is missing or holds something else.
+        TaskError: If a column is missing or holds something else, or there are too few rows.
     """
-    columns = _columns_of(raw)
-    notices: list[str] = []
+    columns = _columns_of(raw, named)
+    tables, notices = labelled_tables(raw, columns[:2], columns[2], "answers")
     splits = {}
-    for split, table in raw.tables.items():
+    for split, table in tables.items():
         splits[split], more = _read_split(table, columns, f"the {split} split of {raw.name!r}")
         notices += more
+    refuse_few_rows(sum(map(len, splits.values())), raw.name)
     splits, cut_notices = separate(splits, raw.name, seed)
     return Task(
         name=raw.name,
@@ -56,8 +66,10 @@ def read_questions(raw: RawDataset, seed: int) -> Task:
     )
 
 
-def _columns_of(raw: RawDataset) -> tuple[str, str, str]:
-    question, context, answers = (raw.columns.get(role, role) for role in _COLUMNS)
+def _columns_of(raw: RawDataset, named: ColumnNames) -> tuple[str, str, str]:
+    meant = zip(_COLUMNS, (named.text, named.text_pair, named.label), strict=True)
+    question, context, answers = (name or raw.columns.get(role, role) for role, name in meant)
+    refuse_shared(raw, (question, context, answers))
     names = raw.tables["train"].column_names
     missing = [name for name in (question, context, answers) if name not in names]
     if missing:

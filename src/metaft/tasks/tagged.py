@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from metaft.errors import TaskError
 from metaft.tasks.card import relatives_of
-from metaft.tasks.columns import ColumnNames
-from metaft.tasks.inputs import MAX_ROW_BYTES
+from metaft.tasks.columns import ColumnNames, refuse_second_text, refuse_shared
+from metaft.tasks.inputs import MAX_ROW_BYTES, refuse_few_rows
+from metaft.tasks.labels import labelled_tables
 from metaft.tasks.raw import RawDataset
 from metaft.tasks.separating import separate
 from metaft.tasks.task import Split, Task
@@ -41,16 +42,19 @@ def read_tagged(raw: RawDataset, named: ColumnNames, seed: int) -> Task:
         seed: Of the cuts of missing splits.
 
     Raises:
-        TaskError: If a column is missing, or words and tags do not fit together.
+        TaskError: If a column is missing, words and tags do not fit together, or there are too
+            few rows.
     """
+    refuse_second_text(raw, named, "tagged words")
     words_column, tags_column = _columns_of(raw, named)
-    names = _tag_names(raw, tags_column)
-    notices: list[str] = []
+    tables, notices = labelled_tables(raw, (words_column,), tags_column, "tags")
+    names = _tag_names(raw, tables, tags_column)
     rows = {}
-    for split, table in raw.tables.items():
+    for split, table in tables.items():
         rows[split], dropped = _read_rows(table, words_column, tags_column, names, raw.name)
         if dropped:
             notices.append(f"{dropped} rows of {split} have no words: left out")
+    refuse_few_rows(sum(map(len, rows.values())), raw.name)
     counts = _count_tags([tags for _, tags in rows["train"]], len(names))
     splits = {split: _split_of(found, counts) for split, found in rows.items()}
     splits, cut_notices = separate(splits, raw.name, seed)
@@ -72,6 +76,7 @@ def _columns_of(raw: RawDataset, named: ColumnNames) -> tuple[str, str]:
     schema = raw.tables["train"].schema
     words = named.text or raw.columns.get("tokens") or _find(schema, None, _WORD_NAMES)
     tags = named.label or raw.columns.get("label") or _find(schema, None, _TAG_NAMES)
+    refuse_shared(raw, [name for name in (words, tags) if name is not None])
     for option, column in (("text", words), ("label", tags)):
         if column is None or column not in schema.names:
             raise TaskError(
@@ -108,7 +113,7 @@ def _holds_lists_of_texts(schema: pa.Schema, name: str) -> bool:
     return bool(pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type))
 
 
-def _tag_names(raw: RawDataset, column: str) -> tuple[str, ...]:
+def _tag_names(raw: RawDataset, tables: Mapping[str, pa.Table], column: str) -> tuple[str, ...]:
     """Return tag number -> name: as declared, or the names that occur, `O` first."""
     kind = raw.tables["train"].schema.field(column).type.value_type
     declared = raw.class_names.get(column, ()) or (raw.card.label_names if raw.card else ())
@@ -127,7 +132,7 @@ def _tag_names(raw: RawDataset, column: str) -> tuple[str, ...]:
         )
     found = {
         tag
-        for table in raw.tables.values()
+        for table in tables.values()
         for row in table[column].to_pylist()
         for tag in row or ()
         if tag is not None
