@@ -124,6 +124,21 @@ def test_failures_and_what_is_left_out_are_told(made_up) -> None:
     assert level_table(report.factors[0]).rows[2][-1] == "1 of 10"
 
 
+def test_failures_of_every_factor_count_once(made_up) -> None:
+    factors = {
+        "freezing": {"none": {}, "half": {"frozen_fraction": 0.5}},
+        "schedule": {"constant": {}, "linear": {"schedule": "linear"}},
+    }
+    scores: dict[tuple[str, ...], float | str] = {
+        ("none", "constant"): "diverged",
+        ("half", "constant"): 0.7,
+        ("none", "linear"): "diverged",
+    }
+    made = made_up(factors, {"t0": scores}, one_at_a_time=True)
+    report, _ = build_study_report(*made)
+    assert any("2 runs failed" in notice for notice in report.notices), "the reference once"
+
+
 @pytest.mark.parametrize(
     ("count", "named"), [(3, "t0, t1, t2"), (4, "t0, t1 and 2 more"), (9, "t0, t1 and 7 more")]
 )
@@ -144,6 +159,8 @@ def test_the_level_table_has_differences_tests_and_costs(ten) -> None:
     assert levels.rows[1][7] == "10 / 0 / 0"
     assert levels.rows[1][9] == "10.0"
     assert len(scores.rows) == len(seconds.rows) == 10
+    assert scores.title.endswith("mean and deviation over seeds, backbones and other factors")
+    assert seconds.title.endswith("mean over seeds, backbones and other factors")
 
 
 def test_the_page_needs_nothing_beside_it(ten) -> None:

@@ -237,10 +237,21 @@ def _notice_of_searches(plan: ComparisonPlan) -> str:
 
 
 def notice_of_failures(tasks: Sequence[TaskResult]) -> str:
-    """Say how many runs failed, and what they count; nothing where none did."""
-    failures = sum(result.failures for task in tasks for result in task.results)
-    if not failures:
+    """Say how many runs failed, and what they count; nothing where none did.
+
+    Args:
+        tasks: Results; a run counts once, however many methods, factors or levels share it.
+    """
+    failed = {
+        run.trace_id
+        for task in tasks
+        for result in task.results
+        for run in result.runs
+        if run.status != "ok"
+    }
+    if not failed:
         return ""
+    failures = len(failed)
     return (
         f"{failures} run{'s' * (failures != 1)} failed: they count with the score of always "
         "answering the most frequent class, and in no comparison of times."

@@ -78,8 +78,13 @@ def _standing_row(standing: Standing, judgement: Judgement | None) -> tuple[str,
     )
 
 
-def scores_table(report: Compared) -> Table:
-    """Lay out the score of every method on every task."""
+def scores_table(report: Compared, averaged_over: str = "seeds") -> Table:
+    """Lay out the score of every method on every task.
+
+    Args:
+        report: What was found.
+        averaged_over: What the runs of a method on a task differ in.
+    """
     others = [method for method in report.methods if method != report.reference]
     columns = (
         "task",
@@ -88,7 +93,8 @@ def scores_table(report: Compared) -> Table:
         *(f"{method} - {report.reference}" for method in others),
     )
     rows = tuple(_score_row(task, report.methods, others) for task in report.tasks)
-    return Table("scores", "Test scores in points, mean and deviation over seeds", columns, rows)
+    title = f"Test scores in points, mean and deviation over {averaged_over}"
+    return Table("scores", title, columns, rows)
 
 
 def _score_row(task: TaskResult, methods: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
@@ -112,8 +118,8 @@ def _score(result: MethodResult) -> str:
     return text + (f" ({result.failures} failed)" if result.failures else "")
 
 
-def seconds_table(report: Compared) -> Table:
-    """Lay out the seconds of a run of every method on every task."""
+def seconds_table(report: Compared, averaged_over: str = "seeds") -> Table:
+    """Lay out the seconds of a run of every method on every task; see `scores_table`."""
     rows = tuple(
         (
             _name(task),
@@ -124,9 +130,8 @@ def seconds_table(report: Compared) -> Table:
         )
         for task in report.tasks
     )
-    return Table(
-        "seconds", "Wall seconds of a run, mean over seeds", ("task", *report.methods), rows
-    )
+    title = f"Wall seconds of a run, mean over {averaged_over}"
+    return Table("seconds", title, ("task", *report.methods), rows)
 
 
 def _judgements(name: str, title: str, judgements: Sequence[Judgement]) -> Table:

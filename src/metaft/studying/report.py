@@ -204,9 +204,9 @@ def _notices(plan: StudyPlan, factors: Sequence[FactorReport], there: int, asked
     family = [one for factor in factors for one in factor.judgements]
     for datasets in sorted({one.points.pairs for one in family}):
         notices.append(notice_of_size(datasets, comparisons_at(datasets, family)))
-    tasks = [task for factor in factors[:1] for task in factor.tasks]
+    tasks = [task for factor in factors for task in factor.tasks]
     notices.append(notice_of_failures(tasks))
-    seen = [task.task for task in tasks if task.is_seen]
+    seen = dict.fromkeys(task.task for task in tasks if task.is_seen)
     if seen:
         notices.append(
             f"A method had learned from {', '.join(seen)} or relatives: these are marked, and left "

@@ -14,6 +14,8 @@ from metaft.studying.combining import LeftOut
 from metaft.studying.report import FactorReport, StudyReport
 from metaft.studying.results import Convergence
 
+_AVERAGED_OVER = "seeds, backbones and other factors"
+
 
 def level_table(factor: FactorReport) -> Table:
     """Lay out the levels of a factor: score, difference, tests, cost, failures."""
@@ -55,7 +57,11 @@ def level_table(factor: FactorReport) -> Table:
 def study_tables(report: StudyReport) -> dict[str, list[Table]]:
     """Return factor -> its tables: levels, scores by task, seconds by task."""
     return {
-        factor.factor: [level_table(factor), scores_table(factor), seconds_table(factor)]
+        factor.factor: [
+            level_table(factor),
+            scores_table(factor, _AVERAGED_OVER),
+            seconds_table(factor, _AVERAGED_OVER),
+        ]
         for factor in report.factors
         if factor.tasks
     }
