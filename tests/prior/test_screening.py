@@ -206,6 +206,21 @@ def test_there_and_back_through_json(make_screening) -> None:
     assert finite(back.to_mapping()) == finite(found.to_mapping())
 
 
+def test_levels_without_validation_scores_come_back_and_are_no_gain(make_screening) -> None:
+    traces = [
+        dataclasses.replace(
+            trace,
+            curve=tuple(dataclasses.replace(record, validation={}) for record in trace.curve),
+        )
+        for trace in make_screening(gains={"label_smoothing": 1.5})
+    ]
+    found = _screen(traces)
+    stored = json.loads(json.dumps(finite(found.to_mapping()), allow_nan=False))
+    back = Screening.from_mapping(stored)
+    assert math.isnan(back.levels[0].validation_points)
+    assert back.adopted is None
+
+
 @pytest.mark.parametrize("broken", [{"schema": 2}, {"levels": [{}]}, {"base": {"rate": 1}}])
 def test_what_cannot_be_read_is_said(make_screening, broken) -> None:
     stored = finite(_screen(make_screening(tasks=6)).to_mapping()) | broken

@@ -14,12 +14,12 @@ rows, since nobody measured them together. Where nothing is adopted, the plain v
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from metaft.errors import PriorError, RecipeError
+from metaft.prior.wording import or_nan
 from metaft.recipes import Recipe
 
 SCREENED_FIELDS = ("schedule", "freezing", "augmentation", "label_smoothing")
@@ -49,7 +49,7 @@ class LevelEffect:
         tasks: Tasks it was measured on; the unit of the tests.
         kinds: Their kinds.
         points: Mean gain on test rows, in points.
-        validation_points: Mean gain on validation rows.
+        validation_points: Mean gain on validation rows; NaN where not measured, which is no gain.
         t_test_p, wilcoxon_p: Of the paired tests on test rows.
         t_test_p_holm, wilcoxon_p_holm: After Holm's correction over all levels.
         win_tie_loss: Tasks on which it was better, as good, and worse.
@@ -167,7 +167,6 @@ def adopted_of(levels: Iterable[LevelEffect]) -> LevelEffect | None:
 
 def _effect_from(values: Mapping[str, Any]) -> LevelEffect:
     """Read one level; what JSON could not say is NaN."""
-    ratio = values["time_ratio"]
     lists = {name: tuple(values[name]) for name in ("kinds", "win_tie_loss")}
-    known = {**values, **lists, "time_ratio": math.nan if ratio is None else ratio}
-    return LevelEffect(**known)
+    unsure = {name: or_nan(values[name]) for name in ("validation_points", "time_ratio")}
+    return LevelEffect(**{**values, **lists, **unsure})
