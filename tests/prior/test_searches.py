@@ -131,6 +131,12 @@ def test_a_portfolio_complements_itself() -> None:
     assert _portfolio(effects, 2).tolist() == [1, 0]
 
 
+def test_blocks_that_have_none_of_the_recipes_say_nothing_of_a_portfolio() -> None:
+    effects = np.array([[0.0, 4.9, 5.0], [np.nan, np.nan, np.nan]])
+    assert _portfolio(effects, 1).tolist() == [2]
+    assert _portfolio(effects[1:], 2).tolist() == []
+
+
 def test_a_portfolio_of_one_is_best_average(telling) -> None:
     for seen in telling.left_out:
         one = portfolio_search(1)(telling.table, seen)

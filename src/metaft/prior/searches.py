@@ -152,9 +152,13 @@ def _portfolio(effects: np.ndarray, size: int) -> np.ndarray:
     """Return the cells `(size,)` that greedily lift the best of them most, averaged over blocks.
 
     Args:
-        effects: `(blocks, cells)`; what a block lacks counts as its worst cell.
-        size: Cells to choose, at most all.
+        effects: `(blocks, cells)`; what a block lacks counts as its worst cell, and a block that
+            lacks all says nothing.
+        size: Cells to choose, at most all; none where no block says anything.
     """
+    effects = effects[np.isfinite(effects).any(axis=1)]
+    if not len(effects):
+        return np.zeros(0, dtype=int)
     worst = np.nanmin(effects, axis=1, keepdims=True)
     known = np.where(np.isnan(effects), worst, effects)
     best = np.full((len(known), 1), -np.inf)
