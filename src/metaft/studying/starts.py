@@ -93,7 +93,7 @@ def _find(start: str, backbone: Backbone, inits: Path | None, prior: str | None)
     if path.is_file():
         return path
     told = f"the prior {found.name!r} holds no meta-learned initialisation"
-    return _Missing(told, "reptile", "priors/mine", "--prior priors/mine")
+    return _Missing(told, "reptile", "my-prior", "--prior my-prior")
 
 
 def _moved(backbone: Backbone, initialisation: Initialisation) -> Start:
