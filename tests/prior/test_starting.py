@@ -61,8 +61,8 @@ def test_the_nearest_size_decides(folder, rows, init):
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
-        ({"t_p_value": 0.02}, "p = 0.02"),
-        ({"wilcoxon_p_value": 0.02}, "p = 0.02"),
+        ({"t_p_value": 0.02}, "p = .020"),
+        ({"wilcoxon_p_value": 0.02}, "p = .020"),
         ({"difference": -3.2}, "-3.2 points"),
     ],
 )
@@ -71,6 +71,16 @@ def test_both_tests_must_show_a_gain(folder, changed, why):
     start = recommend_start(folder, "minilm", 24)
     assert start.init == "pretrained"
     assert why in start.why
+
+
+def test_that_no_harm_was_shown_is_told_where_no_gain_was(folder):
+    assert recommend_start(folder, "minilm", 512).why.endswith(
+        "-0.1 points (p = .700), no worse to within 0.3 points"
+    )
+    assert "no worse" not in recommend_start(folder, "minilm", 24).why, "it is better"
+    harmful = dataclasses.replace(NOTHING, is_harmless=False)
+    _evidence(folder, sizes=(harmful,)).save(folder)
+    assert "no worse" not in recommend_start(folder, "minilm", 512).why
 
 
 @pytest.mark.parametrize(

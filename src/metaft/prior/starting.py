@@ -12,6 +12,7 @@ from metaft.files import sha256_of
 from metaft.prior.evidence import nearest_size, read_evidence, save_evidence
 from metaft.prior.manifest import INITIALISATION, MANIFEST
 from metaft.prior.prior import Prior, find_folder, newest_prior
+from metaft.prior.wording import p_note
 
 if TYPE_CHECKING:
     from metaft.backbones.backbone import Backbone
@@ -181,12 +182,10 @@ def _judge(evidence: StartEvidence, train_rows: int, *, has_weights: bool) -> St
 
 
 def _in_words(evidence: StartEvidence, size: SizeEvidence) -> str:
+    is_level = size.is_harmless and not size.is_gain
+    harmless = f", no worse to within {HARMLESS_POINTS:g} points" if is_level else ""
     return (
         f"{evidence.algorithm} against {size.rival}, {evidence.datasets} held-out datasets, "
         f"{size.train_rows:,.0f} rows: {size.difference:+.1f} points "
-        f"(p = {_p_in_words(max(size.t_p_value, size.wilcoxon_p_value))})"
+        f"({p_note(max(size.t_p_value, size.wilcoxon_p_value))}){harmless}"
     )
-
-
-def _p_in_words(value: float) -> str:
-    return f"{value:.2g}" if value >= 0.001 else "under .001"
