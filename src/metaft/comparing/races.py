@@ -12,11 +12,10 @@ import math
 from collections.abc import Iterator, Mapping
 
 from metaft.comparing.protocol import ComparisonPlan, PlannedTask, RunKey
+from metaft.comparing.results import POINTS
 from metaft.finetuning.lead import winner_of
 from metaft.recipes import Recipe
 from metaft.traces.trace import PlannedRun, Trace
-
-_POINTS = 100.0
 
 
 def races_of(plan: ComparisonPlan) -> list[PlannedRun]:
@@ -80,4 +79,4 @@ def _points_of(trace: Trace) -> float:
     """Return the validation score after the first epoch; NaN where the run broke off."""
     if trace.status != "ok" or not trace.curve:
         return math.nan
-    return _POINTS * trace.curve[0].validation[trace.metric]
+    return POINTS * trace.curve[0].validation[trace.metric]
