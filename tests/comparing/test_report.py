@@ -82,6 +82,15 @@ def test_missing_seeds_and_failures_are_told(comparison: Comparison) -> None:
     assert any("1 run failed" in notice for notice in report.notices)
 
 
+def test_datasets_without_a_finite_score_are_told(comparison: Comparison) -> None:
+    scores = {**_many(7), "t0": {"plain": [0.7], "learned": [float("nan")]}}
+    report = build_report(*comparison(scores))
+    assert report.judgements[0].points.pairs == 6
+    assert any("out of the tests: 1 of learned less plain." in told for told in report.notices)
+    whole = build_report(*comparison(_many(7)))
+    assert not any("not finite" in told for told in whole.notices)
+
+
 def test_problem_of_the_recording_is_the_reason(comparison: Comparison) -> None:
     missing = [("news", "plain", 0), ("news", "plain", 1)]
     plan, traces = comparison(TWO, missing=missing)

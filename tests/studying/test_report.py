@@ -150,6 +150,12 @@ def test_many_tasks_that_are_left_out_are_counted_where_that_is_asked_for(
     assert table.rows == (("x", named, "why"),)
 
 
+def test_datasets_without_a_finite_score_are_told(made_up) -> None:
+    scores = {**TEN, "t0": {**TEN["t0"], ("all",): float("nan")}}
+    report, _ = build_study_report(*made_up({"freezing": FREEZING}, scores))
+    assert any("out of the tests: 1 of all less none." in notice for notice in report.notices)
+
+
 def test_the_level_table_has_differences_tests_and_costs(ten) -> None:
     report, _ = build_study_report(*ten)
     levels, scores, seconds = study_tables(report)["freezing"]

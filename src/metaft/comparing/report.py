@@ -162,7 +162,7 @@ def build_report(
         judgements_with_seen=tuple(judge(tasks, plan.methods, reference)) if has_seen else (),
         ranks=rank_methods(unseen, plan.methods),
         predictions=tuple(check_predictions(unseen, plan.methods)),
-        notices=tuple(_notices(tasks, unseen, plan)),
+        notices=tuple(_notices(tasks, unseen, plan, judgements)),
         limits=tuple(state_limits(unseen, judgements, plan)),
     )
 
@@ -172,13 +172,19 @@ def _priors_of(plan: ComparisonPlan) -> tuple[str, ...]:
     return tuple(sorted(asked - {""}))
 
 
-def _notices(tasks: list[TaskResult], unseen: list[TaskResult], plan: ComparisonPlan) -> list[str]:
+def _notices(
+    tasks: list[TaskResult],
+    unseen: list[TaskResult],
+    plan: ComparisonPlan,
+    judgements: Sequence[Judgement],
+) -> list[str]:
     notices = [
         notice_of_size(len(unseen), comparisons=len(plan.methods) - 1),
         _notice_of_seen(len(tasks) - len(unseen), len(tasks)),
         _notice_of_seeds(tasks, plan.seeds),
         _notice_of_searches(plan),
         notice_of_failures(tasks),
+        notice_of_dropped(judgements),
     ]
     return [notice for notice in notices if notice]
 
@@ -255,4 +261,18 @@ def notice_of_failures(tasks: Sequence[TaskResult]) -> str:
     return (
         f"{failures} run{'s' * (failures != 1)} failed: they count with the score of always "
         "answering the most frequent class, and in no comparison of times."
+    )
+
+
+def notice_of_dropped(judgements: Sequence[Judgement]) -> str:
+    """Say from which tests datasets are left out for a score that is no number; else nothing."""
+    dropped = [
+        f"{judgement.points.dropped} of {judgement.method} less {judgement.reference}"
+        for judgement in judgements
+        if judgement.points.dropped
+    ]
+    if not dropped:
+        return ""
+    return (
+        f"Where a score is not finite the dataset is left out of the tests: {', '.join(dropped)}."
     )

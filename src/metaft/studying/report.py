@@ -10,7 +10,7 @@ from typing import Any
 
 from metaft.comparing.judging import Judgement, correct, judge
 from metaft.comparing.limits import limits_of_tasks
-from metaft.comparing.report import notice_of_failures, notice_of_size
+from metaft.comparing.report import notice_of_dropped, notice_of_failures, notice_of_size
 from metaft.comparing.results import TaskResult
 from metaft.comparing.standing import Standing, stand
 from metaft.errors import RunFailedError
@@ -205,7 +205,7 @@ def _notices(plan: StudyPlan, factors: Sequence[FactorReport], there: int, asked
     for datasets in sorted({one.points.pairs for one in family}):
         notices.append(notice_of_size(datasets, comparisons_at(datasets, family)))
     tasks = [task for factor in factors for task in factor.tasks]
-    notices.append(notice_of_failures(tasks))
+    notices += [notice_of_failures(tasks), notice_of_dropped(family)]
     seen = dict.fromkeys(task.task for task in tasks if task.is_seen)
     if seen:
         notices.append(
