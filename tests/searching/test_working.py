@@ -7,13 +7,14 @@ import pytest
 from torch import nn
 
 from metaft.backbones.load import load_backbone
-from metaft.errors import TaskError
+from metaft.errors import MissingExtraError, RunFailedError, TaskError
 from metaft.recipes import Recipe
 from metaft.searching import working
 from metaft.searching.search import SearchResult, search
 from metaft.searching.space import Range, SearchSpace
 from metaft.searching.walk import Ground, SearchPlan, Walk, plan_search
 from metaft.tasks.load import load_task
+from metaft.traces import bench
 from metaft.traces.claims import MAX_ATTEMPTS
 from metaft.traces.store import TraceStore
 
@@ -102,6 +103,26 @@ def test_a_run_that_workers_died_of_is_set_aside(run_search, store) -> None:
     assert [trial.status for trial in again.trials] == ["ok", "failed"]
     assert "its worker process died" in store.traces([lost])[0].reason
     assert again.best == again.trials[0]
+
+
+def test_values_that_do_not_fit_together_are_a_failed_trial(run_search, store) -> None:
+    space = SearchSpace({"freezing": ("alternate",), "frozen_fraction": (0.9, 0.5)})
+    base = BASE.with_settings({"frozen_fraction": 0.5})
+    result = run_search("grid", trials=2, space=space, base=base)
+    assert sorted(trial.status for trial in result.trials) == ["failed", "ok"]
+    assert result.best.status == "ok"
+
+
+def test_what_a_trial_needs_and_is_not_here_is_a_problem_and_not_stored(
+    run_search, store, monkeypatch
+) -> None:
+    def lack(*_: object, **__: object) -> None:
+        raise MissingExtraError("the optimizer needs a package", "Install it")
+
+    monkeypatch.setattr(bench, "begin_run", lack)
+    with pytest.raises(RunFailedError, match="needs a package"):
+        run_search(trials=2)
+    assert store.ids() == set()
 
 
 def test_what_breaks_off_a_run_gives_its_claim_back(run_search, store, monkeypatch) -> None:

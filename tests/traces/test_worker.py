@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import time
 from typing import Any, Protocol
 
 import pytest
 
+from metaft.finetuning.loop import begin_run
 from metaft.recipes import Recipe, design
 from metaft.traces import bench, worker
 from metaft.traces.claims import Claim, new_owner
@@ -18,6 +20,7 @@ from metaft.traces.trace import Trace
 from metaft.traces.worker import Job, look_at_backbone, look_at_task, record_runs
 
 _SHORT_LEASE = 0.3
+_BREAKS = 0.5  # The weight decay of a recipe whose run breaks.
 
 
 class JobFactory(Protocol):
@@ -53,18 +56,20 @@ def recorded(
     job: JobFactory,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[RunGroup, list[Trace]]:
-    """Record plain, half frozen, head only with a probe, and a precision no CPU has."""
+    """Record plain, half frozen, head only with a probe, and a run that breaks."""
     recipes = [
         Recipe(epochs=2),
         Recipe(epochs=2, frozen_fraction=0.5),
         Recipe(epochs=2, frozen_fraction=1.0, head_init="linear_probe"),
-        Recipe(epochs=2, precision="fp16"),
+        Recipe(epochs=2, weight_decay=_BREAKS),
     ]
     runs = plan_runs([task_folder], backbone_folder, recipes, sizes=[16], seeds=1)
     keyed = key_runs(runs, {task_folder: facts[0]}, {backbone_folder: facts[1]})
     group = group_runs(keyed)[0]
     store = TraceStore(f"sqlite:///{tmp_path_factory.mktemp('recorded') / 'traces.db'}")
-    assert record_runs([group], job(store), new_owner()) == {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench, "begin_run", _break)
+        assert record_runs([group], job(store), new_owner()) == {}
     return group, [trace for key in group.runs for trace in store.traces({key})]
 
 
@@ -107,7 +112,7 @@ def test_a_run_that_fails_is_recorded_with_its_reason(
 ) -> None:
     failed = recorded[1][3]
     assert (failed.status, failed.curve, failed.best_epoch) == ("failed", (), 0)
-    assert failed.reason.startswith("RecipeError: precision is 'fp16', which needs a GPU")
+    assert failed.reason == "RuntimeError: made up"
 
 
 def test_stored_runs_are_not_made_again(
@@ -162,6 +167,32 @@ def test_a_task_that_has_changed_is_a_problem(
     problems = record_runs([group], job(store, tasks={group.task: stale}), "me")
     assert "the recording was planned with another" in problems[group.task]
     assert store.ids() == set()
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"head": "crf"}, "head is 'crf', but .* it has no tagged words"),
+        ({"precision": "fp16"}, "precision is 'fp16', which needs a GPU"),
+    ],
+)
+def test_a_recipe_that_cannot_be_run_is_the_problem_of_its_task_and_not_stored(
+    fields: dict[str, str],
+    problem: str,
+    recorded: tuple[RunGroup, list[Trace]],
+    facts: tuple[TaskFacts, BackboneFacts],
+    store: TraceStore,
+    job: JobFactory,
+) -> None:
+    group, _ = recorded
+    recipe = Recipe(epochs=1).with_settings(fields)
+    runs = plan_runs([group.task], group.backbone, [recipe], sizes=[16], seeds=1)
+    keyed = key_runs(runs, {group.task: facts[0]}, {group.backbone: facts[1]})
+    (key,) = keyed
+    problems = record_runs(group_runs(keyed), job(store), "me")
+    assert re.search(problem, problems[group.task])
+    assert store.ids() == set()
+    assert store.claims.take(key, "next") == Claim(key, "next", 1)  # It was given back.
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError("disk gone")])
@@ -307,6 +338,12 @@ def test_looks_answer_with_problems() -> None:
     facts = look_at_backbone("no/such", True)
     assert "'no/such'" in facts.problem
     assert facts.cure
+
+
+def _break(rows: Any, backbone: Any, recipe: Recipe, **options: Any) -> Any:
+    if recipe.weight_decay == _BREAKS:
+        raise RuntimeError("made up")
+    return begin_run(rows, backbone, recipe, **options)
 
 
 def _raiser(error: Exception) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from metaft.backbones.backbone import Backbone
-from metaft.errors import StoreError, UserError
+from metaft.errors import RecipeError, StoreError, UserError
 from metaft.finetuning.device import Device
 from metaft.searching.fit import check_space
 from metaft.searching.proposals import Proposal
@@ -193,7 +193,13 @@ class _Shift:
         bench = self._bench_for(walk)
         if bench is None:
             return None
-        return bench.record(run, began, walk.runs.stop(proposal, ground.metric))
+        try:
+            return bench.record(run, began, walk.runs.stop(proposal, ground.metric))
+        except RecipeError as error:  # Values that fit one by one, but not together.
+            return bench.set_aside(run, f"{type(error).__name__}: {error}")
+        except UserError as error:
+            self._leave_out(ground.task, str(error))
+            return None
 
     def _store(self, trace: Trace, claim: Claim) -> bool:
         self.heartbeat.hold(None)
@@ -211,8 +217,7 @@ class _Shift:
         try:
             material = self.load(walk.plan)
         except UserError as error:
-            self.problems[ground.task] = str(error)
-            self.open = [other for other in self.open if other.plan.ground.task != ground.task]
+            self._leave_out(ground.task, str(error))
             return None
         bench = Bench(
             material.rows,
@@ -223,6 +228,10 @@ class _Shift:
         )
         self._bench = walk, bench
         return bench
+
+    def _leave_out(self, task: str, problem: str) -> None:
+        self.problems[task] = problem
+        self.open = [walk for walk in self.open if walk.plan.ground.task != task]
 
     def _is_over(self) -> bool:
         return _is_past(self.deadline, self.store)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from metaft.backbones.backbone import Backbone
+from metaft.errors import UserError
 from metaft.finetuning.device import Device, resolve_compute
 from metaft.finetuning.loop import begin_run
 from metaft.finetuning.memory import is_out_of_memory, release_memory
@@ -59,7 +60,7 @@ class Bench:
         self._environment = describe_environment()
 
     def record(self, run: PlannedRun, began: float, goes_on: GoesOn | None = None) -> Trace:
-        """Make one run; whatever goes wrong in it is its outcome.
+        """Make one run; whatever goes wrong in it is its outcome, but for what the user can cure.
 
         Args:
             run: Of this bench's task, backbone and rows.
@@ -67,6 +68,10 @@ class Bench:
                 that and this call is overhead.
             goes_on: Asked after every epoch but the last; a run that does not go on becomes
                 the run of the shorter recipe, so its rate must not depend on the budget.
+
+        Raises:
+            UserError: If the recipe fits neither task nor backbone, or needs what is not here: a
+                trace of that would say for ever that the run fails.
         """
         overhead_seconds = time.perf_counter() - began
         wall, cpu = time.perf_counter(), time.process_time()
@@ -77,6 +82,8 @@ class Bench:
             release_memory()
             outcome = self._fine_tune(run.recipe, goes_on)
             run = _as_long_as(outcome, run)
+        except UserError:
+            raise
         except Exception as error:
             _LOGGER.info("a run on %s failed", run.task, exc_info=True)
             status: Status = "out_of_memory" if is_out_of_memory(error) else "failed"

@@ -163,7 +163,9 @@ class _Shift:
         try:
             bench = self._set_up(group)
             while bench and claim:
-                trace = bench.record(group.runs[claim.trace_id], began)
+                trace = self._make(bench, group, claim, began)
+                if trace is None:
+                    break
                 began = time.perf_counter()
                 self._store(trace, claim)
                 claim = self._claim(group, self._look(group)[0])
@@ -180,9 +182,20 @@ class _Shift:
         except Exception as error:
             _LOGGER.info("%s cannot be loaded", group.task, exc_info=True)
             problem = f"it cannot be loaded: {type(error).__name__}: {error}"
-        self.problems[group.task] = problem
-        self.open = [other for other in self.open if other.task != group.task]
+        self._leave_out(group.task, problem)
         return None
+
+    def _make(self, bench: Bench, group: RunGroup, claim: Claim, began: float) -> Trace | None:
+        """Make a run; a recipe that cannot be run here is the problem of its task."""
+        try:
+            return bench.record(group.runs[claim.trace_id], began)
+        except UserError as error:
+            self._leave_out(group.task, str(error))
+            return None
+
+    def _leave_out(self, task: str, problem: str) -> None:
+        self.problems[task] = problem
+        self.open = [group for group in self.open if group.task != task]
 
     def _claim(self, group: RunGroup, keys: Sequence[str]) -> Claim | None:
         """Claim one of these runs; those that too many workers died of are set aside."""

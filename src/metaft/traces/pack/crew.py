@@ -226,7 +226,7 @@ class _Shop:
         bench: Bench | None = None
         for run in self._in_time(group.runs.values()):
             bench = bench or self._set_up(group)
-            trace = bench.set_aside(run, reason) if reason else bench.record(run, began)
+            trace = bench.set_aside(run, reason) if reason else _made(bench, run, began)
             began = time.perf_counter()
             yield trace.to_json()
 
@@ -245,3 +245,11 @@ class _Shop:
         rows = task_from(arrays, packed, (group.train_rows, group.seed))
         recipes = [run.recipe for run in group.runs.values()]
         return Bench(rows, packed.fingerprint, self._backbone, recipes, device=self._orders.device)
+
+
+def _made(bench: Bench, run: PlannedRun, began: float) -> Trace:
+    """Make a run; nobody can cure a pack where it runs, so a run that does not fit has failed."""
+    try:
+        return bench.record(run, began)
+    except UserError as error:
+        return bench.set_aside(run, f"{type(error).__name__}: {error}")
