@@ -64,6 +64,16 @@ def test_written_beside_replaces_a_folder_as_a_whole(tmp_path: Path) -> None:
     assert [path.name for path in target.iterdir()] == ["fresh"]
 
 
+def test_what_could_not_be_written_is_refused_beforehand(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file" / "out", tmp_path / "file" / "new" / "out"):
+        with pytest.raises(UserError, match="file takes no files"):
+            files.refuse_unwritable(out)
+    for out in (tmp_path / "out", tmp_path / "new" / "out", tmp_path / "file", tmp_path):
+        files.refuse_unwritable(out)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_link_to_a_folder_stays_one(tmp_path: Path) -> None:
     elsewhere, link = tmp_path / "elsewhere", tmp_path / "link"
     elsewhere.mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,6 +92,23 @@ def refuse_working_folder(out: Path) -> None:
             f"--out is {out}, the working folder, which would be replaced under your feet",
             "Name a folder in it, or one elsewhere",
         )
+
+
+def refuse_unwritable(out: Path) -> None:
+    """Refuse a file or folder that could not be written, before any work goes into it.
+
+    Raises:
+        UserError: If the nearest folder above that exists is none, or takes no files.
+    """
+    target = out.resolve() if out.is_dir() else out.absolute()
+    above = next(folder for folder in target.parents if os.path.lexists(folder))
+    try:
+        tempfile.TemporaryFile(dir=above).close()
+    except OSError as error:
+        raise UserError(
+            f"--out is {out}, which cannot be written: {above} takes no files ({error.strerror})",
+            "Name another place",
+        ) from error
 
 
 def _replace_folder(target: Path, beside: Path) -> None:

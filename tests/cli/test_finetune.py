@@ -145,6 +145,14 @@ def test_a_folder_with_something_in_it_is_refused_before_any_work(
     assert "not empty" in result.stderr
 
 
+def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
+    dataset: Path, tmp_path: Path
+) -> None:
+    result = _finetune(tmp_path / "no such dataset", dataset / "run", "--plain")
+    assert result.exit_code == 2
+    assert "which cannot be written" in result.output
+
+
 def test_a_run_that_fails_at_once_exits_1_and_writes_nothing(
     dataset: Path, backbone_folder: Path, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from metaft import cli
+from metaft.prior import fit
 from metaft.traces.store import TraceStore
 
 TASKS = "uci_sentences_yelp,convention_2012_party"
@@ -99,10 +100,12 @@ def test_interrupt_says_how_to_go_on(tmp_path: Path, backbone_folder: str) -> No
         ("--tasks", "nothing", "there is no task 'nothing'"),
         ("--store", "traces.db", "is no database URL"),
         ("--address", "auto", "address is 'auto', and the engine local; only the engine ray has"),
-        ("--set", "inner_lr=1", "'inner_lr' is no setting of meta-training"),
         ("--set", "steps", "--set is 'steps', which sets nothing"),
-        ("--held-out", "nothing", "there is no task 'nothing'"),
         ("--engine", "slurm", "'slurm' is not one of 'local', 'ray'"),
+        ("--held-out", "imdb", "--held-out would do nothing: --stages is traces,prior, without"),
+        ("--set", "steps=1", "--set would do nothing: --stages is traces,prior, without init"),
+        ("--algorithm", "maml", "Add init to --stages, or leave --algorithm out"),
+        ("--stages", "prior", "--sizes would do nothing: --stages is prior, without traces"),
     ],
 )
 def test_bad_options_are_named(
@@ -115,10 +118,46 @@ def test_bad_options_are_named(
     assert not (tmp_path / "prior").exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--set", "inner_lr=1", "'inner_lr' is no setting of meta-training"),
+        ("--held-out", "nothing", "there is no task 'nothing'"),
+    ],
+)
+def test_bad_options_of_the_initialisation_are_named(
+    tmp_path: Path, backbone_folder: str, option: str, value: str, message: str
+) -> None:
+    result = _metaft(*_options(tmp_path, backbone_folder), "--stages", "traces,init", option, value)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_what_a_shipped_prior_must_not_learn_is_refused_before_any_run(
+    tmp_path: Path, backbone_folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "shipped_folder", lambda name: tmp_path)
+    options = _options(tmp_path, backbone_folder)
+    options[options.index("--tasks") + 1] = "uci_sentences_yelp,uci_sentences_imdb"
+    result = _metaft(*options)
+    assert result.exit_code == 2
+    assert "'uci_sentences_imdb' is a target or shares texts with one" in result.stderr
+    assert not (tmp_path / "traces.db").exists()
+
+
+def test_tasks_of_texts_and_images_need_a_backbone(tmp_path: Path) -> None:
+    for command in (("meta-train",), ("traces", "pack")):
+        result = _metaft(*command, "--tasks", "sms_spam,optdigits", "--out", f"{tmp_path / 'out'}")
+        assert result.exit_code == 2
+        assert "--tasks selects images (optdigits ...) and texts (sms_spam" in result.stderr
+
+
 def test_an_initialisation_is_learned_without_what_is_held_out(
     tmp_path: Path, backbone_folder: str
 ) -> None:
     options = [*_options(tmp_path, backbone_folder), "--stages", "init", "--algorithm", "maml"]
+    at = options.index("--sizes")
+    del options[at : at + 2]
     small = ["--set", "steps=2", "--set", "inner-steps=1", "--set", "shots=4", "--set", "ways=2"]
     held_out = ["--held-out", "convention_2012_party", "--format", "json"]
     result = _metaft(*options, *small, "--set", "max_length=16", *held_out)

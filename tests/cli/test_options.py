@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from metaft.cli import options
+from metaft.cli import group, options
 from metaft.errors import UserError
 
 
@@ -38,6 +39,24 @@ def test_short_names_of_backbones_are_resolved_where_they_enter() -> None:
         ([], None),
     ):
         assert CliRunner().invoke(command, given).output.strip() == repr(known)
+
+
+def test_the_usual_backbone_is_that_of_the_modality() -> None:
+    assert options.usual_backbone(["sms_spam", "imdb"]).endswith("MiniLM-L6-v2")
+    assert options.usual_backbone(["optdigits"]) == "timm/mobilenetv2_100.tv_in1k"
+    with pytest.raises(UserError, match=r"images \(optdigits \.\.\.\) and texts \(sms_spam"):
+        options.usual_backbone(["optdigits", "sms_spam"])
+
+
+@pytest.mark.parametrize("name", ["suggest", "search"])
+def test_a_recipe_that_cannot_be_written_is_refused_before_any_work(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    call = [name, "--dataset", "no such dataset", "--out", f"{tmp_path / 'file' / 'best.yaml'}"]
+    done = CliRunner().invoke(group, call)
+    assert done.exit_code == 2
+    assert "which cannot be written" in done.output
 
 
 def test_dataset_options_are_shown_in_their_order() -> None:

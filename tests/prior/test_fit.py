@@ -12,7 +12,7 @@ import pytest
 from torch import nn
 
 from metaft.backbones.load import load_backbone
-from metaft.errors import PriorError
+from metaft.errors import PriorError, UserError
 from metaft.finetuning.outcome import Costs
 from metaft.prior import fit as fit_module
 from metaft.prior.ask import suggest_for
@@ -138,6 +138,12 @@ def test_a_folder_with_other_things_is_left_alone(traces, tmp_path: Path) -> Non
     assert (tmp_path / "thesis.tex").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        fit_module.check_prior_folder(tmp_path / "file" / "prior")
+
+
 def test_targets_are_no_training_tasks(traces, files, tmp_path: Path) -> None:
     with pytest.raises(PriorError, match="both a target and a training task"):
         fit_prior(traces, tmp_path / "out", targets=[files[0]])
@@ -158,8 +164,8 @@ def test_shipped_priors_do_not_learn_from_targets(monkeypatch, tmp_path: Path) -
     assert shipped
     for task in ("ag_news", "uci_sentences_imdb"):
         with pytest.raises(PriorError, match="a shipped prior must not"):
-            fit_module._check_tasks([task], [], is_shipped=shipped)
-        fit_module._check_tasks([task], [], is_shipped=False)
+            fit_module.check_tasks([task], [], is_shipped=shipped)
+        fit_module.check_tasks([task], [], is_shipped=False)
 
 
 def test_one_prior_knows_one_modality(make_world, tmp_path: Path) -> None:

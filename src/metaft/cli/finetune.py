@@ -110,6 +110,7 @@ def command(
     Without --plain or --recipe, the prior suggests the recipe. Validation rows choose the
     epoch; test rows only report.
     """
+    from metaft.files import refuse_unwritable
     from metaft.finetuning.run_folder import check_out_folder
     from metaft.tasks.load import ColumnNames
 
@@ -123,6 +124,7 @@ def command(
         race=race,
     )
     check_out_folder(out, overwrite=overwrite)
+    refuse_unwritable(out)
     if init == "meta" and prior is not None:
         from metaft.prior.starting import find_initialisation
 

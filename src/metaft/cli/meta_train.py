@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from metaft.cli.options import (
     backbone_option,
@@ -20,6 +21,7 @@ from metaft.cli.options import (
     store_option,
     tasks_option,
     time_limit_option,
+    usual_backbone,
     workers_option,
 )
 from metaft.cli.output import StepBars, print_answer, print_notice, progress_bar
@@ -37,6 +39,12 @@ if TYPE_CHECKING:
     from metaft.traces.trace import PlannedRun
 
 STAGES = ("traces", "init", "prior")
+
+_OPTIONS_OF = {
+    "traces": ("recipe_count", "epochs", "sizes", "seeds", "engine", "address", "fresh"),
+    "init": ("algorithm", "held_out", "settings"),
+}
+"""Stage -> parameters that say what it does; how it is done may be said of any."""
 
 
 def _parse_stages(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
@@ -130,22 +138,28 @@ def command(
     A run that is in the store is never made again: after a Ctrl-C, a crash or a time limit
     the same command goes on where it stopped.
     """
-    from metaft.backbones.load import DEFAULT_TEXT_BACKBONE
+    from metaft.files import refuse_unwritable
     from metaft.metalearning.settings import MetaSettings
+    from metaft.prior.manifest import INITIALISATION
     from metaft.recipes import design
     from metaft.tasks.select import select_tasks
     from metaft.traces.plan import plan_runs
     from metaft.traces.store import TraceStore, default_store_url
 
-    if "prior" in stages:
-        from metaft.prior.fit import check_prior_folder
+    _refuse_idle_options(click.get_current_context(), stages)
+    tasks = select_tasks(selector)
+    if "prior" in stages:  # Refused before hours of recording.
+        from metaft.prior.fit import check_prior_folder, check_tasks, is_shipped
 
-        check_prior_folder(out)  # Refused before hours of recording.
+        check_prior_folder(out)
+        check_tasks(tasks, (), is_shipped=is_shipped(out))
+    if "init" in stages:
+        refuse_unwritable(out / INITIALISATION)
     excluded = frozenset(select_tasks(held_out)) if held_out else frozenset()
     meta_settings = MetaSettings(algorithm=algorithm).with_settings(settings)
     course = _Course(
-        tasks=select_tasks(selector),
-        backbone=backbone or DEFAULT_TEXT_BACKBONE,
+        tasks=tasks,
+        backbone=backbone or usual_backbone(tasks),
         out=out,
         store=TraceStore(store or default_store_url()),
         time_limit_seconds=time_limit_seconds,
@@ -163,6 +177,23 @@ def command(
     if "prior" in stages:
         answer["prior"] = course.fit()
     print_answer(answer, output_format, _render)
+
+
+def _refuse_idle_options(context: click.Context, stages: tuple[str, ...]) -> None:
+    """Refuse options of stages that are not done: whoever gives them expects something of them."""
+    for stage, names in _OPTIONS_OF.items():
+        given = [
+            option.opts[0]
+            for option in context.command.params
+            if option.name in names
+            and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+        ]
+        if given and stage not in stages:
+            raise UserError(
+                f"{' and '.join(given)} would do nothing: --stages is {','.join(stages)}, without "
+                f"{stage}",
+                f"Add {stage} to --stages, or leave {' and '.join(given)} out",
+            )
 
 
 @dataclass(frozen=True)

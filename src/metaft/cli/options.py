@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from metaft.errors import UserError
+from metaft.files import refuse_unwritable
 from metaft.traces.durations import parse_duration
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -104,8 +105,16 @@ def recipe_out_option(command: _Command) -> _Command:
         "--out",
         type=click.Path(path_type=Path, dir_okay=False),
         metavar="FILE",
+        callback=out_callback,
         help="Write the recipe as YAML, too, for metaft finetune --recipe.",
     )(command)
+
+
+def out_callback(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse a place that cannot be written, for `click.option(callback=...)`."""
+    if value is not None:
+        refuse_unwritable(value)
+    return value
 
 
 def backbone_option(command: _Command) -> _Command:
@@ -128,6 +137,31 @@ def backbone_callback(
     from metaft.backbones.load import ALIASES
 
     return ALIASES.get(value, value)
+
+
+def usual_backbone(tasks: Sequence[str]) -> str:
+    """Return the backbone of tasks for which none is named.
+
+    Args:
+        tasks: Names of cards, at least one.
+
+    Raises:
+        UserError: If they are of texts and of images, which no backbone takes together.
+    """
+    from metaft.backbones.load import default_backbone
+    from metaft.tasks.select import card_named
+
+    modality_of = {name: card_named(name).modality for name in tasks}
+    modalities = sorted(set(modality_of.values()))
+    if len(modalities) > 1:
+        first = {modality: name for name, modality in reversed(modality_of.items())}
+        told = " and ".join(f"{modality}s ({first[modality]} ...)" for modality in modalities)
+        raise UserError(
+            f"--tasks selects {told}, and one backbone takes one of the two",
+            "Add -kind:image_classification to --tasks, or name the --backbone: tasks that it does "
+            "not take are left out",
+        )
+    return default_backbone(modality_of[tasks[0]])
 
 
 def tasks_option(command: _Command) -> _Command:

@@ -15,6 +15,7 @@ from metaft.cli.options import (
     offline_option,
     store_option,
     tasks_option,
+    usual_backbone,
 )
 from metaft.cli.output import print_answer, print_notice, progress_bar
 from metaft.errors import MappingError
@@ -135,7 +136,6 @@ def pack(
     There, `python PACK --out traces.jsonl` or `python -m metaft.traces.pack run PACK --out
     traces.jsonl` makes them; `metaft traces import traces.jsonl` takes the result back.
     """
-    from metaft.backbones.load import DEFAULT_TEXT_BACKBONE
     from metaft.recipes import design
     from metaft.tasks.select import select_tasks
     from metaft.traces.pack.write import write_pack
@@ -143,7 +143,8 @@ def pack(
     from metaft.traces.store import TraceStore, default_store_url
 
     tasks, recipes = select_tasks(selector), design(recipe_count, epochs)
-    runs = plan_runs(tasks, backbone or DEFAULT_TEXT_BACKBONE, recipes, sizes=sizes, seeds=seeds)
+    chosen = backbone or usual_backbone(tasks)
+    runs = plan_runs(tasks, chosen, recipes, sizes=sizes, seeds=seeds)
     trace_store = TraceStore(store or default_store_url())
     with progress_bar("Packing", len(tasks)) as advance:
         packed = write_pack(

@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metaft.errors import PriorError
-from metaft.files import refuse_working_folder, sha256_of, shipped_folder, written_beside
+from metaft.files import (
+    refuse_unwritable,
+    refuse_working_folder,
+    sha256_of,
+    shipped_folder,
+    written_beside,
+)
 from metaft.prior.described import (
     Described,
     describe_blocks,
@@ -107,7 +113,7 @@ def fit_prior(
     traces = _those_told_apart([trace for trace in traces if trace.trace_id not in varied])
     table = tabulate(traces)
     tasks = sorted({*table.tasks, *(pair.base.task for pair in pairs)})
-    _check_tasks(tasks, targets, is_shipped=is_shipped(out))
+    check_tasks(tasks, targets, is_shipped=is_shipped(out))
     outside = _outside_blocks(traces)
     if probe and outside:
         raise PriorError(
@@ -239,9 +245,10 @@ def check_prior_folder(out: Path) -> None:
 
     Raises:
         PriorError: If it does.
-        UserError: If it is the working folder.
+        UserError: If it is the working folder, or cannot be written.
     """
     refuse_working_folder(out)
+    refuse_unwritable(out)
     if not out.exists():
         return
     own = {MANIFEST, TRACES, FEATURES_FILE, SCREENING, README, *_kept_names()}
@@ -305,7 +312,17 @@ def _those_told_apart(traces: Sequence[Trace]) -> list[Trace]:
     return kept
 
 
-def _check_tasks(tasks: Sequence[str], targets: Sequence[str], *, is_shipped: bool) -> None:
+def check_tasks(tasks: Sequence[str], targets: Sequence[str], *, is_shipped: bool) -> None:
+    """Refuse tasks that a prior must not learn from.
+
+    Args:
+        tasks: Names of its training tasks.
+        targets: Datasets that it is to be asked for.
+        is_shipped: Whether it ships with metaft.
+
+    Raises:
+        PriorError: Naming the first of them.
+    """
     seen = sorted(set(tasks) & set(targets))
     if seen:
         raise PriorError(
