@@ -67,16 +67,22 @@ def test_a_task_never_leaks_into_its_own_fold(make_world, with_scores, tasks) ->
 
 
 def test_relatives_never_leak_either(make_world, with_scores) -> None:
-    world = make_world(5, recipes=6, epochs=2)
+    world = make_world(11, recipes=4, epochs=2)  # Nine others, so that the interval has a width.
     relatives = world.relatives | {"task01": frozenset({"task03"}), "task03": frozenset({"task01"})}
     changed = with_scores(world.traces, "task03", 20.0)
     _, before = _see(world, relatives)
     _, after = _see(type(world)(changed, world.described, world.relatives), relatives)
-    np.testing.assert_array_equal(
-        before[1].outlook.surrogate.effects, after[1].outlook.surrogate.effects
-    )
-    assert before[1].calibration == after[1].calibration
-    assert "task03" not in before[1].outlook.distances
+    one, same = before[1], after[1]
+    np.testing.assert_array_equal(one.averages.effects, same.averages.effects)
+    np.testing.assert_array_equal(one.outlook.average, same.outlook.average)
+    np.testing.assert_array_equal(one.outlook.pooled.effects, same.outlook.pooled.effects)
+    np.testing.assert_array_equal(one.outlook.surrogate.effects, same.outlook.surrogate.effects)
+    assert one.outlook.level == same.outlook.level
+    assert math.isfinite(one.calibration.relative_width)
+    assert one.calibration == same.calibration
+    assert "task03" not in one.outlook.distances
+    assert before[2].outlook.level != after[2].outlook.level, "the others do learn from it"
+    assert before[2].calibration != after[2].calibration
 
 
 def test_a_task_related_to_all_others_cannot_be_left_out(make_world) -> None:

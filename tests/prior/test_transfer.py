@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from metaft.prior import transfer
 from metaft.prior.described import describe_blocks
 from metaft.prior.leaving_out import leave_each_out, leave_out_hidden
 from metaft.prior.table import tabulate
@@ -65,7 +66,28 @@ def test_nothing_is_learned_from_hidden_blocks(two_sizes) -> None:
         assert one.outlook.level == same.outlook.level
 
 
-def test_transfer_is_judged_and_its_width_covers(two_sizes) -> None:
+def test_the_width_of_transfer_covers_what_is_hidden(
+    make_world, two_sizes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nine tasks are the fewest that promise a width: that of the largest of their errors."""
+    world = make_world(9, recipes=4, sizes=(128, 512))
+    table = tabulate(world.traces)
+    rows = describe_blocks(table.blocks, world.described)
+    like = two_sizes[3][0]  # Of `left_out` the trust alone is taken.
+    left_out = [dataclasses.replace(like, row=at) for at in range(len(table.blocks))]
+    relative_error, errors = transfer.relative_error, []
+
+    def measure(*told) -> float:
+        errors.append(relative_error(*told))
+        return errors[-1]
+
+    monkeypatch.setattr(transfer, "relative_error", measure)
+    found = judge_transfer(table, rows, world.relatives, left_out)
+    assert len(errors) == len(table.blocks)
+    assert found["relative_width"] == max(errors) > min(errors) > 0.0
+
+
+def test_transfer_is_judged_and_few_tasks_promise_no_width(two_sizes) -> None:
     table, rows, relatives, left_out = two_sizes
     fits: list[int] = []
     found = judge_transfer(table, rows, relatives, left_out, on_fit=lambda: fits.append(1))

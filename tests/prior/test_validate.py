@@ -87,7 +87,33 @@ def test_costs_of_left_out_tasks_are_predicted(judged) -> None:
 def test_intervals_cover_left_out_tasks(telling) -> None:
     figures = validation._check_intervals(telling.table, telling.left_out)
     assert 0.8 <= figures["coverage"] <= 1.0
-    assert figures["mean_absolute_error"] < figures["mean_half_width"]
+    assert figures["mean_absolute_error"] < figures["mean_half_width"] < 10.0
+
+
+def test_shuffled_features_gain_nothing_where_the_features_tell(
+    make_world, telling, silent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(20, recipes=8, epochs=2, seed=4)  # That of `telling`, and of `silent`.
+    rows = describe_blocks(telling.table.blocks, world.described)
+    asked = []
+
+    def control_of(seen) -> dict:
+        def look(table, shuffled, relatives, on_fit):
+            asked.append([row.values for row in shuffled])
+            return seen.left_out
+
+        monkeypatch.setattr(validation, "leave_each_out", look)
+        return validation._control(telling.table, rows, world.relatives, None)
+
+    monkeypatch.setattr(validation, "CONTROLS", 2)
+    told, shuffled = control_of(telling), control_of(silent)
+    assert len(told["learned_gain_points"]) == 2
+    assert min(told["learned_gain_points"]) > 1.0
+    assert told["learned_gain_p"] < 0.01
+    assert max(map(abs, shuffled["learned_gain_points"])) < 0.5
+    assert max(shuffled["surrogate_gain_points"]) < 0.5
+    assert min(shuffled["learned_gain_p"], shuffled["surrogate_gain_p"]) > 0.05
+    assert asked[0] != asked[1] != [row.values for row in rows], "shuffled anew each time"
 
 
 def test_sorts_are_judged_apart(make_world) -> None:

@@ -32,9 +32,10 @@ def test_questions_of_a_file(tmp_path: Path) -> None:
     assert (task.kind, task.metric, task.num_outputs) == ("qa", "exact_match", 2)
     assert task.label_names == ()
     assert task.training_classes is None
-    for text, context, answers in zip(
-        task.train.texts or (), task.train.text_pairs or (), task.train.answers or (), strict=True
-    ):
+    texts, contexts = task.train.texts, task.train.text_pairs
+    assert texts
+    assert contexts
+    for text, context, answers in zip(texts, contexts, task.train.answers or (), strict=True):
         (answer,) = answers
         assert context[answer.start :].startswith(answer.text)
         assert answer.text in text
@@ -122,8 +123,9 @@ def test_rows_of_one_context_stay_together(tmp_path: Path) -> None:
     rows = _rows(10)
     doubled = [*rows, *({**row, "question": f"And {row['question']}"} for row in rows)]
     task = load_task(_write(tmp_path / "asked.jsonl", doubled))
-    train, test = set(task.train.text_pairs or ()), set(task.test.text_pairs or ())
-    assert not train & test
+    assert task.train.text_pairs
+    assert task.test.text_pairs
+    assert not set(task.train.text_pairs) & set(task.test.text_pairs)
 
 
 @pytest.mark.mirror

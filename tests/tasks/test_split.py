@@ -64,7 +64,9 @@ def test_samples_of_one_seed_are_nested(
     smaller = subsample(task, train_rows=few, seed=seed).train
     larger = subsample(task, train_rows=many, seed=seed).train
     assert len(smaller) == min(few, len(split))
-    assert set(smaller.texts or ()) <= set(larger.texts or ())
+    assert smaller.texts
+    assert larger.texts
+    assert set(smaller.texts) <= set(larger.texts)
 
 
 def test_a_sample_keeps_the_class_shares() -> None:
