@@ -38,6 +38,8 @@ UNKNOWN_FIELDS: tuple[str, ...] = (
     "class_weights",
     "augmentation",
     "head",
+    "max_gradient_norm",
+    "image_size",
     "early_stopping_patience",
 )
 """Fields that no input tells of: recipes that differ in them would look alike."""
