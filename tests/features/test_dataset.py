@@ -44,6 +44,16 @@ def test_token_quantiles_count_what_the_backbone_reads(tiny_task, tiny_text_back
     assert features["log2_tokens_q50"] == pytest.approx(math.log2(np.median(lengths)))
 
 
+def test_words_of_a_sorted_file_are_those_of_all_classes(tiny_task, tiny_text_backbone) -> None:
+    labels = np.repeat([0, 1], 1_000)
+    texts = tuple("bb" if label == 0 else "bb cccc" for label in labels)
+    train = Split(labels=labels, texts=texts)
+    task = dataclasses.replace(tiny_task(), train=train)
+    features = describe_dataset(task, tiny_text_backbone())
+    assert features["word_length"] == pytest.approx((2 + 2 + 4) / 3, abs=1e-2)
+    assert features["log2_tokens_q95"] > features["log2_tokens_q05"]
+
+
 def test_regression_has_no_classes(tiny_task, tiny_text_backbone) -> None:
     features = describe_dataset(tiny_task(kind="regression"), tiny_text_backbone())
     assert features["is_regression"] == 1

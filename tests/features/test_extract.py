@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
+import numpy as np
 import pytest
 
 from metaft.errors import TaskError
+from metaft.features import extract
 from metaft.features.extract import FEATURES, MEANINGS, extract_features
+from metaft.tasks.task import Split
 
 
 def test_length_is_fixed_and_unknown_is_nan(tiny_task, tiny_text_backbone) -> None:
@@ -27,6 +31,19 @@ def test_images(tiny_task, tiny_image_backbone) -> None:
 def test_rows_are_capped(tiny_task, tiny_text_backbone) -> None:
     features = extract_features(tiny_task(rows=48), tiny_text_backbone(), train_rows=16)
     assert features["log2_train_rows"] == pytest.approx(4)
+
+
+def test_lengths_and_words_of_a_sorted_file_are_those_of_all_classes(
+    tiny_task, tiny_text_backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extract, "probe", lambda task, backbone: {})
+    labels = np.repeat([0, 1], 1_000)
+    texts = tuple("bb" if label == 0 else "bb cccc" for label in labels)
+    task = dataclasses.replace(tiny_task(), train=Split(labels=labels, texts=texts))
+    for rows in (1_500, 2_000):
+        features = extract_features(task, tiny_text_backbone(), train_rows=rows)
+        assert features["word_length"] == pytest.approx((2 + 2 + 4) / 3, abs=1e-2)
+        assert features["log2_train_rows"] == pytest.approx(math.log2(rows))
 
 
 def test_same_input_same_features(tiny_task, tiny_text_backbone) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from metaft.tasks.split import sampled_rows
+
 if TYPE_CHECKING:
     from metaft.backbones.backbone import Backbone
     from metaft.tasks.task import Split, Task
@@ -48,17 +50,23 @@ DATASET_FEATURES: dict[str, str] = {
     "pair_overlap": "mean Jaccard overlap of the words of a pair, in [0, 1]; unknown without pairs",
 }
 
+STATISTICS_ROWS = 1_000
+"""Most rows that lengths and words are taken from."""
+
 _RATIO_WORDS = 2_000  # A type-token ratio falls with the words counted, so they are fixed.
-_STATISTICS_ROWS = 1_000
 _WORD = re.compile(r"\w+")
 
 
-def describe_dataset(task: Task, backbone: Backbone) -> dict[str, float]:
+def describe_dataset(
+    task: Task, backbone: Backbone, *, sample: Split | None = None
+) -> dict[str, float]:
     """Describe the training rows of a task; see `DATASET_FEATURES`.
 
     Args:
         task: Sub-sampled to the rows that a run may use.
         backbone: Its tokenizer counts the tokens.
+        sample: At most 1,000 of the rows, from which lengths and words are taken; None draws
+            them, by their labels: the first ones of a sorted file would be of one class.
     """
     rows = len(task.train)
     features = {
@@ -72,7 +80,9 @@ def describe_dataset(task: Task, backbone: Backbone) -> dict[str, float]:
     if classes is not None:
         features |= _describe_labels(classes, task.num_outputs)
     if task.train.texts is not None:
-        features |= _describe_lengths(task.train, backbone) | _describe_words(task.train)
+        if sample is None:
+            sample = task.train.take(sampled_rows(task.train, STATISTICS_ROWS, seed=0))
+        features |= _describe_lengths(sample, backbone) | _describe_words(sample)
     return features
 
 
@@ -88,15 +98,13 @@ def _describe_labels(labels: np.ndarray, classes: int) -> dict[str, float]:
 
 
 def _describe_lengths(split: Split, backbone: Backbone) -> dict[str, float]:
-    rows = split.take(range(min(len(split), _STATISTICS_ROWS)))
-    lengths = backbone.encode(rows, max_length=LONGEST_TOKENS, image_size=0).lengths
+    lengths = backbone.encode(split, max_length=LONGEST_TOKENS, image_size=0).lengths
     quantiles = np.quantile(lengths, list(TOKEN_LEVELS.values()))
     return dict(zip(TOKEN_LEVELS, np.log2(quantiles).tolist(), strict=True))
 
 
 def _describe_words(split: Split) -> dict[str, float]:
-    texts = (split.texts or ())[:_STATISTICS_ROWS]
-    pairs = (split.text_pairs or ())[:_STATISTICS_ROWS]
+    texts, pairs = split.texts or (), split.text_pairs or ()
     everything = " ".join((*texts, *pairs))
     characters = max(1, len(everything))
     words = _words(everything)

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from metaft.errors import TaskError
-from metaft.features.dataset import DATASET_FEATURES, describe_dataset
+from metaft.features.dataset import DATASET_FEATURES, STATISTICS_ROWS, describe_dataset
 from metaft.features.probe import PROBE_FEATURES, probe
 from metaft.tasks.split import subsample
 
@@ -51,8 +51,10 @@ def extract_features(task: Task, backbone: Backbone, *, train_rows: int) -> dict
             f"Choose a backbone for {task.modality}s",
         )
     rows = subsample(task, train_rows=train_rows)
+    # The first rows of a sample are a smaller sample; those of a file may be of one class.
+    sample = subsample(task, train_rows=min(train_rows, STATISTICS_ROWS)).train
     found = {
-        **describe_dataset(rows, backbone),
+        **describe_dataset(rows, backbone, sample=sample),
         **describe_backbone(backbone),
         **probe(rows, backbone),
     }

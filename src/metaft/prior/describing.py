@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from metaft.tasks.task import Task
     from metaft.traces.trace import Trace
 
-EXTRACTION_SCHEMA = 1
+EXTRACTION_SCHEMA = 2
 """Counts up when a feature is computed differently; features are then extracted anew."""
 
 TRIAL_SCHEMA = 1
