@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ from metaft.searching.space import Range, SearchSpace
 from metaft.searching.walk import Ground, SearchPlan, Walk, plan_search
 from metaft.tasks.load import load_task
 from metaft.traces import bench
-from metaft.traces.claims import MAX_ATTEMPTS
+from metaft.traces.claims import MAX_ATTEMPTS, Claim
 from metaft.traces.store import TraceStore
+from metaft.traces.trace import Trace
 
 TASK = "uci_sentences_yelp"
 SPACE = SearchSpace({"learning_rate": Range(1e-4, 1e-2, is_log=True)})
@@ -135,6 +137,30 @@ def test_what_breaks_off_a_run_gives_its_claim_back(run_search, store, monkeypat
             run_search(trials=2)
     assert store.ids() == set()
     assert run_search(trials=2).is_complete, "without waiting for the lease to end"
+
+
+def test_a_claim_is_kept_until_its_trial_is_stored(run_search, store, monkeypatch) -> None:
+    (trial,) = run_search(trials=1).trials
+    (trace,) = store.traces([trial.trace_id])
+    store.remove([trial.trace_id])
+    real_add, taken = TraceStore.add, []
+
+    def record(*_: object) -> Trace:
+        time.sleep(0.3)  # A beat renews the claim, for a short time from now on.
+        return trace
+
+    def add(self: TraceStore, trace: Trace, claim: Claim) -> bool:
+        if not taken:
+            time.sleep(0.9)
+            taken.append(store.claims.take(trial.trace_id, "other"))
+            store.claims.give_back_all(["other"])
+        return real_add(self, trace, claim)
+
+    monkeypatch.setattr(working, "LEASE_SECONDS", 0.3)
+    monkeypatch.setattr(working.Bench, "record", record)
+    monkeypatch.setattr(TraceStore, "add", add)
+    run_search(trials=1)
+    assert taken == [None]
 
 
 def test_what_cannot_be_loaded_is_the_problem_and_leaves_no_claim(run_search, store) -> None:

@@ -289,6 +289,33 @@ def test_claims_are_kept_while_a_run_lasts(
     assert store.ids() == set(alone.runs)
 
 
+def test_a_claim_is_kept_until_its_run_is_stored(
+    recorded: tuple[RunGroup, list[Trace]],
+    store: TraceStore,
+    job: JobFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A store that others keep busy makes a worker wait for longer than its lease lasts."""
+    group, traces = recorded
+    first = traces[0]
+    alone = dataclasses.replace(group, runs={first.trace_id: group.runs[first.trace_id]})
+    real_add = TraceStore.add
+    taken: list[Claim | None] = []
+
+    def add(self: TraceStore, trace: Trace, claim: Claim) -> bool:
+        if not taken:
+            time.sleep(3 * _SHORT_LEASE)
+            taken.append(store.claims.take(first.trace_id, "other"))
+            store.claims.give_back_all(["other"])
+        return real_add(self, trace, claim)
+
+    monkeypatch.setattr(bench.Bench, "record", lambda *_: first)
+    monkeypatch.setattr(TraceStore, "add", add)
+    record_runs([alone], job(store, lease_seconds=_SHORT_LEASE), "me")
+    assert taken == [None]
+    assert store.ids() == set(alone.runs)
+
+
 def test_groups_in_which_nobody_works_come_first(
     recorded: tuple[RunGroup, list[Trace]],
     store: TraceStore,

@@ -18,11 +18,11 @@ from metaft.searching.working import (
     deadline_of,
     make_trials,
     make_trials_side_by_side,
-    sample_rows,
 )
 from metaft.tasks.columns import RECOGNISED, ColumnNames
 from metaft.tasks.task import Task
 from metaft.traces.store import TraceStore
+from metaft.traces.worker import sample_rows
 
 __all__ = ["OnTrial", "SearchResult", "Trial", "search"]
 

@@ -17,7 +17,6 @@ from metaft.searching.fit import check_space
 from metaft.searching.proposals import Proposal
 from metaft.searching.walk import SearchPlan, Walk
 from metaft.tasks.load import load_task
-from metaft.tasks.split import subsample
 from metaft.tasks.task import Task
 from metaft.traces.bench import Bench, set_aside
 from metaft.traces.claims import LEASE_SECONDS, MAX_ATTEMPTS, Claim, new_owner
@@ -26,8 +25,8 @@ from metaft.traces.database import absolute_url
 from metaft.traces.engine import open_pool
 from metaft.traces.heartbeat import Heartbeat
 from metaft.traces.store import TraceStore
-from metaft.traces.trace import TEST_ROWS, VALIDATION_ROWS, Trace
-from metaft.traces.worker import WHY_SET_ASIDE, check_same, load_once
+from metaft.traces.trace import Trace
+from metaft.traces.worker import WHY_SET_ASIDE, check_same, load_once, sample_rows
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -70,17 +69,6 @@ class Job:
     deadline: float
     offline: bool
     cache_limit_bytes: int | None
-
-
-def sample_rows(task: Task, train_rows: int | None, seed: int) -> Task:
-    """Return the rows of a search's runs, which are those of recorded runs."""
-    return subsample(
-        task,
-        train_rows=train_rows,
-        validation_rows=VALIDATION_ROWS,
-        test_rows=TEST_ROWS,
-        seed=seed,
-    )
 
 
 def deadline_of(store: TraceStore, time_limit_seconds: float | None) -> float:
@@ -202,7 +190,6 @@ class _Shift:
             return None
 
     def _store(self, trace: Trace, claim: Claim) -> bool:
-        self.heartbeat.hold(None)
         is_stored = self.store.add(trace, claim)
         if is_stored:
             self.made.add(trace.trace_id)

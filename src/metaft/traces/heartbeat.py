@@ -24,6 +24,7 @@ class Heartbeat:
         self._claims = claims
         self._lease_seconds = lease_seconds
         self._held: Claim | None = None
+        self._missed: Claim | None = None  # That the last beat found to be gone.
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
@@ -52,5 +53,7 @@ class Heartbeat:
         except StoreError:
             _LOGGER.warning("a claim could not be renewed", exc_info=True)
             return
-        if not is_ours and claim is self._held:
+        # A claim that was settled just now is gone, too, and held a moment longer.
+        if not is_ours and claim is self._missed and claim is self._held:
             _LOGGER.warning("run %s was claimed by another worker meanwhile", claim.trace_id)
+        self._missed = None if is_ours else claim

@@ -23,6 +23,7 @@ from metaft.traces.trace import TEST_ROWS, VALIDATION_ROWS, Trace
 
 if TYPE_CHECKING:
     from metaft.backbones.backbone import Backbone
+    from metaft.tasks.task import Task
     from metaft.traces.bench import Bench
 
 _LOGGER = logging.getLogger(__name__)
@@ -211,8 +212,9 @@ class _Shift:
         return None
 
     def _store(self, trace: Trace, claim: Claim) -> None:
-        self.heartbeat.hold(None)
-        if not self.store.add(trace, claim):
+        is_stored = self.store.add(trace, claim)
+        self.heartbeat.hold(None)  # Only now: a store that is locked may keep us waiting.
+        if not is_stored:
             _LOGGER.warning(
                 "a run on %s is not stored: this worker was silent for %.0f seconds or more, "
                 "and another makes or made it",
@@ -248,19 +250,23 @@ def _set_up(group: RunGroup, job: Job) -> Bench:
     backbone = load_once(group.backbone, job.offline)
     check_same(group.task, task.fingerprint, job.tasks[group.task].fingerprint)
     check_same(group.backbone, backbone.fingerprint, job.backbones[group.backbone].fingerprint)
-    rows = subsample(
-        task,
-        train_rows=group.train_rows,
-        validation_rows=VALIDATION_ROWS,
-        test_rows=TEST_ROWS,
-        seed=group.seed,
-    )
     return Bench(
-        rows,
+        sample_rows(task, group.train_rows, group.seed),
         task.fingerprint,
         backbone,
         recipes=[run.recipe for run in group.runs.values()],
         cache_limit_bytes=job.cache_limit_bytes,
+    )
+
+
+def sample_rows(task: Task, train_rows: int | None, seed: int) -> Task:
+    """Return the rows that recorded runs use, and so the trials of searches; None takes all."""
+    return subsample(
+        task,
+        train_rows=train_rows,
+        validation_rows=VALIDATION_ROWS,
+        test_rows=TEST_ROWS,
+        seed=seed,
     )
 
 
