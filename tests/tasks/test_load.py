@@ -188,13 +188,14 @@ def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert load_task("~/a.jsonl").name.endswith("a.jsonl")
 
 
-def test_a_path_goes_before_a_task_of_that_name(
+def test_the_name_of_a_task_means_the_task_and_not_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sms_spam").mkdir()
     _write(tmp_path / "sms_spam" / "train.jsonl", _rows())
-    assert load_task("sms_spam").source == "file"
+    assert load_task("sms_spam").source == "bundled"
+    assert load_task("./sms_spam").source == "file"
 
 
 _Change = Callable[[list[dict[str, object]]], list[dict[str, object]]]

@@ -77,6 +77,7 @@ def dataset_options(command: _Command) -> _Command:
             "--dataset",
             required=True,
             metavar="NAME|PATH",
+            callback=dataset_callback,
             help="A task's name, a hub id (owner/name[:config]), a file or a folder.",
         ),
         click.option("--text-column", metavar="NAME", help="Column of the text (or image)."),
@@ -85,6 +86,15 @@ def dataset_options(command: _Command) -> _Command:
         offline_option,
     ]
     return _applied(options, command)
+
+
+def dataset_callback(_: click.Context, __: click.Parameter, value: str) -> str:
+    """Spell a path that is called like a task so that it stays one: `imdb` becomes `./imdb`."""
+    from metaft.tasks.card import load_cards
+    from metaft.tasks.local import existing_path
+
+    is_both = existing_path(value) is not None and value in load_cards()
+    return f"./{value}" if is_both else value
 
 
 def settings_option(what: str) -> Callable[[_Command], _Command]:

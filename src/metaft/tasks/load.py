@@ -46,8 +46,10 @@ def load_task(
 ) -> Task:
     """Find a dataset and make a Task of it.
 
-    It is looked for as a path, a bundled task, in the mirror named by `METAFT_DATA`, and on
-    the hub. A test or validation split that is missing is cut from the training rows;
+    The name of a task card means that task, whatever lies in the working folder: selectors and
+    traces give such names, and `./imdb` is a path. A task is looked for as bundled, in the
+    mirror named by `METAFT_DATA`, and on the hub; all else as a path, and on the hub. A test or
+    validation split that is missing is cut from the training rows;
     `Task.notices` says so, and what else was changed.
 
     Args:
@@ -72,10 +74,11 @@ def find_dataset(dataset: str, *, offline: bool = False) -> RawDataset:
     Raises:
         TaskError: If there is no such dataset, or it cannot be read.
     """
-    path = existing_path(dataset)
+    card = load_cards().get(dataset)
+    path = existing_path(dataset) if card is None else None
     if path is not None:
         return read_path(path)
-    card = load_cards().get(dataset) or card_of_hub_id(dataset)
+    card = card or card_of_hub_id(dataset)
     if card is not None:
         return read_on_disk(card) or _from_hub(card, offline)
     if looks_like_path(dataset):
