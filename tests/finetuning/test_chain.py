@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from metaft.finetuning.chain import IMPOSSIBLE, TagChain
+from metaft.finetuning.chain import TagChain
 from metaft.finetuning.entities import scheme_steps
 
 NAMES = ("O", "B-X", "I-X", "B-Y")
@@ -80,11 +80,12 @@ def test_what_is_barred_is_never_decoded_whatever_the_scores_say(chain) -> None:
     assert tags[1:] == [2, 2]
 
 
-def test_barred_tags_are_impossible(chain, scores, mask) -> None:
-    tags = torch.tensor([[0, 2, 0, 0], [2, 0, 0, 0], [0, 1, 2, 0]])
-    found = chain.log_likelihood(scores, tags, mask)
-    assert (found[:2] < IMPOSSIBLE).all()
-    assert found[2] > IMPOSSIBLE
+def test_tags_are_allowed_that_brute_force_allows(chain, mask) -> None:
+    for row, words in enumerate(WORDS):
+        for tags in _all_tags(words):
+            padded = torch.full((3, 4), 2)
+            padded[row, :words] = torch.tensor(tags)
+            assert bool(chain.allows(padded, mask)[row]) == _is_allowed(tags)
 
 
 def test_gradients_agree_with_finite_differences(chain, scores, mask) -> None:

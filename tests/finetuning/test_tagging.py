@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -110,6 +111,24 @@ def test_tags_of_the_older_bio_are_allowed_where_they_are_usual(
     assert chain is not None
     assert chain.bar_transitions[0, 2] == 0.0
     assert chain.bar_first[2] < 0.0
+
+
+@pytest.mark.parametrize("scale", [1e4, float("nan")])
+def test_a_chain_that_diverges_shows_it_in_its_loss(
+    tiny_task, tiny_text_backbone, scale: float
+) -> None:
+    task = tiny_task(rows=8, kind="ner")
+    objective = TagObjective(task, dataclasses.replace(RECIPE, head="crf"))
+    backbone = tiny_text_backbone()
+    examples = backbone.encode(task.train, max_length=64, image_size=0)
+    model, rows = objective.new_model(backbone), np.array([2, 5])
+    shape = 2, int(examples.lengths.max()), task.num_outputs
+    wrong = torch.zeros(shape)
+    wrong[:, :, 1] = scale  # The same entity begins at every word, which is allowed.
+    loss = objective.loss(model, wrong, SimpleNamespace(examples=examples), rows)
+    assert not float(loss) < 1e3
+    read = objective.read(model, wrong, examples, rows, task.train)
+    assert all(not row.loss < 1e3 for row in read)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,6 @@ from metaft.finetuning.entities import TagSteps
 _BARRED = -1e4
 """Score of what may not be: finite, so that sums of it stay numbers in float32."""
 
-IMPOSSIBLE = _BARRED / 2
-"""No allowed tags of a row have so low a log-probability."""
-
 
 class TagChain(nn.Module):
     """Scores of a tag after a tag, of first and of last tags.
@@ -47,7 +44,8 @@ class TagChain(nn.Module):
     def log_likelihood(self, scores: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
         """Return the log-probability of each row's tags, in float32 (float64 of such scores).
 
-        Tags that may not be, as careless annotation has them, have `IMPOSSIBLE` or less.
+        Of tags that may not be, as careless annotation has them, it is a number without meaning;
+        see `allows`.
 
         Args:
             scores: `(rows, words, tags)` of any precision.
@@ -59,6 +57,11 @@ class TagChain(nn.Module):
         """
         scores = _at_least_single(scores)
         return self._score_of(scores, tags, mask) - self._log_partition(scores, mask)
+
+    def allows(self, tags: Tensor, mask: Tensor) -> Tensor:
+        """Return whether each row's tags may be `(rows,)`; arguments as above."""
+        bars = self.bar_transitions, self.bar_first, self.bar_last
+        return _sum_along(tags, mask, *bars) == 0
 
     @torch.no_grad()
     def decode(self, scores: Tensor, mask: Tensor) -> list[list[int]]:
@@ -83,13 +86,8 @@ class TagChain(nn.Module):
 
     def _score_of(self, scores: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
         """Return the score of the given tags `(rows,)`."""
-        tags = tags.clamp(min=0)
-        transitions, first, last = self._barred(scores.dtype)
-        own = scores.gather(2, tags[:, :, None])[:, :, 0] * mask
-        steps = transitions[tags[:, :-1], tags[:, 1:]] * mask[:, 1:]
-        at_end = (mask.sum(1) - 1).clamp(min=0)
-        ends = first[tags[:, 0]] + last[tags.gather(1, at_end[:, None])[:, 0]]
-        return own.sum(1) + steps.sum(1) + ends * mask[:, 0]
+        own = scores.gather(2, tags.clamp(min=0)[:, :, None])[:, :, 0] * mask
+        return own.sum(1) + _sum_along(tags, mask, *self._barred(scores.dtype))
 
     def _log_partition(self, scores: Tensor, mask: Tensor) -> Tensor:
         """Return the log of the summed weight of all allowed tags `(rows,)`."""
@@ -106,6 +104,17 @@ class TagChain(nn.Module):
             self.first.to(dtype) + self.bar_first.to(dtype),
             self.last.to(dtype) + self.bar_last.to(dtype),
         )
+
+
+def _sum_along(
+    tags: Tensor, mask: Tensor, transitions: Tensor, first: Tensor, last: Tensor
+) -> Tensor:
+    """Sum what stands at each row's first tag, its steps and its last tag `(rows,)`."""
+    tags = tags.clamp(min=0)
+    steps = transitions[tags[:, :-1], tags[:, 1:]] * mask[:, 1:]
+    at_end = (mask.sum(1) - 1).clamp(min=0)
+    ends = first[tags[:, 0]] + last[tags.gather(1, at_end[:, None])[:, 0]]
+    return steps.sum(1) + ends * mask[:, 0]
 
 
 def _bars(allowed: np.ndarray) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from metaft.backbones.backbone import Backbone, Examples
-from metaft.finetuning.chain import IMPOSSIBLE, TagChain
+from metaft.finetuning.chain import TagChain
 from metaft.finetuning.device import Compute
 from metaft.finetuning.entities import OUTSIDE, TagSteps, scheme_steps, score_tags
 from metaft.finetuning.feed import Feed
@@ -98,7 +98,7 @@ class TagObjective(Objective[TaggedRow]):
             )
             return total / words.mask.sum().clamp(min=1)
         likelihood = model.chain.log_likelihood(scores, words.tags, words.mask)
-        counted = likelihood > IMPOSSIBLE
+        counted = model.chain.allows(words.tags, words.mask)
         count = (words.mask.sum(1) * counted).sum().clamp(min=1)
         return -torch.where(counted, likelihood, 0.0).sum() / count
 
@@ -179,14 +179,14 @@ def _at_words(logits: Tensor, words: _Words) -> Tensor:
 
 
 def _losses(chain: TagChain | None, scores: Tensor, words: _Words) -> list[float]:
-    """Return the mean loss of each row's words; NaN without words."""
+    """Return the mean loss of each row's words; NaN without words, and where tags may not be."""
     if chain is None:
         by_tag = scores.transpose(1, 2)  # (rows, tags, words)
         each = functional.cross_entropy(by_tag, words.tags, reduction="none")
         total = (each * words.mask).sum(1)
     else:
         total = -chain.log_likelihood(scores, words.tags, words.mask)
-        total = torch.where(total < -IMPOSSIBLE, total, torch.nan)
+        total = torch.where(chain.allows(words.tags, words.mask), total, torch.nan)
     losses: list[float] = (total / words.mask.sum(1)).tolist()
     return losses
 
