@@ -206,6 +206,33 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
         TextBackbone.from_folder(tmp_path, "mine", "folder")
 
 
+def test_weights_that_were_cut_off_are_refused(tiny_text_backbone, tmp_path: Path) -> None:
+    _save_encoder(tiny_text_backbone(), tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(BackboneError, match="cannot be loaded"):
+        TextBackbone.from_folder(tmp_path, "mine", "folder")
+
+
+@torch.no_grad()
+def test_a_decoder_without_padding_fills_rows_up_with_the_end(tokenizer, tmp_path: Path) -> None:
+    config = copy.deepcopy(FAMILIES["gpt2"])
+    config.pad_token_id = None
+    transformers.GPT2Model(config).save_pretrained(tmp_path)
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend_tokenizer, eos_token="[SEP]"
+    ).save_pretrained(tmp_path)
+    backbone = TextBackbone.from_folder(tmp_path, "mine", "folder").eval()
+    assert backbone.pad_token_id == backbone.model.config.pad_token_id
+    assert backbone.tokenizer.pad_token == "[SEP]"
+    examples = backbone.encode(SPLIT, max_length=48, image_size=96)
+    together = backbone(backbone.collate(examples, [0, 1, 2]))
+    assert together.shape == (3, 16)
+    for row in range(3):
+        alone = backbone(backbone.collate(examples, [row]))
+        assert torch.allclose(alone[0], together[row], atol=1e-5)
+
+
 def test_pickled_weights_are_refused(tiny_text_backbone, tmp_path: Path) -> None:
     _save_encoder(tiny_text_backbone(), tmp_path)
     weights = transformers.utils.cached_file(str(tmp_path), "model.safetensors")

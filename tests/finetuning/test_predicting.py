@@ -143,6 +143,10 @@ def test_what_is_no_run_is_refused(trained, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"holds no recipe\.yaml"):
         open_run(tmp_path)
     _, _, folder = trained("classification")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(UserError, match="cannot be loaded"):
+        open_run(folder)
     (folder / "trace.json").write_text(json.dumps({}))
     with pytest.raises(UserError, match="cannot be loaded"):
         open_run(folder)

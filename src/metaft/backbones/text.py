@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import (
@@ -43,6 +44,7 @@ from metaft.backbones.text_blocks import (
 )
 from metaft.backbones.text_files import (
     Pooling,
+    fill_padding,
     fingerprint_of,
     longest_input,
     pooling_of,
@@ -135,6 +137,7 @@ class TextBackbone(Backbone):
     ) -> TextBackbone:
         """Build with random weights, for tests and controls."""
         config = with_mean_pooling(copy.deepcopy(config))
+        fill_padding(tokenizer, config)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = _model_class(pooling).from_config(config, **_model_options(pooling))
@@ -170,6 +173,7 @@ class TextBackbone(Backbone):
             with quiet_transformers():
                 config = with_mean_pooling(AutoConfig.from_pretrained(place, revision=revision))
                 tokenizer = AutoTokenizer.from_pretrained(place, revision=revision)
+                fill_padding(tokenizer, config)
                 pooling = pooling_of(place, config)
                 model = _model_class(pooling).from_pretrained(
                     place,
@@ -179,7 +183,7 @@ class TextBackbone(Backbone):
                     use_safetensors=True,
                     **_model_options(pooling),
                 )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise BackboneError(
                 f"the text backbone {identity!r} cannot be loaded from {place!r}: {error}",
                 "Give a hub id, or a folder with config.json, model.safetensors and a tokenizer",

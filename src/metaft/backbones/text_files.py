@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 import transformers
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 Pooling = Literal["mean", "native"]
 
@@ -40,6 +40,17 @@ def with_mean_pooling(config: PreTrainedConfig) -> PreTrainedConfig:
     if hasattr(config, "classifier_pooling"):
         config.classifier_pooling = "mean"
     return config
+
+
+def fill_padding(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> None:
+    """Let the end of a text fill rows up where nothing else is said to: decoders have no padding.
+
+    Their classifiers read the last token before the padding.
+    """
+    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if config.pad_token_id is None:
+        config.pad_token_id = tokenizer.pad_token_id
 
 
 def pooling_of(place: str, config: PreTrainedConfig) -> Pooling:

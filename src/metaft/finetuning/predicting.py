@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -70,7 +71,7 @@ def open_run(folder: Path) -> Predictor:
         # Older Runs do not say it; of their regressions nobody can tell.
         predictor.has_pairs = trace.get("has_pairs", trace["kind"] in ("pair_classification", "qa"))
         return predictor
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(
             f"the Run in {folder} cannot be loaded: {error}", "Train it again with metaft finetune"
         ) from error
@@ -103,9 +104,6 @@ class _OfTexts(Predictor):
         names = self.model.config.id2label or {}
         self.label_names = tuple(names[at] for at in sorted(names))
         self._head = _head_in(folder)
-
-    def _examples(self, split: Split) -> Examples:
-        raise NotImplementedError
 
     def _token_logits(self, examples: Examples) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Yield row numbers and the logits `(rows, tokens, outputs)` of their tokens."""
