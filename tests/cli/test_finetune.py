@@ -11,6 +11,7 @@ from metaft.backbones.load import load_backbone
 from metaft.cli import group
 from metaft.cli.finetune import _Choice
 from metaft.errors import PriorError
+from metaft.finetuning import loop
 from metaft.prior import ask
 from metaft.recipes import Recipe
 
@@ -45,6 +46,35 @@ def test_what_was_predicted_is_the_suggested_recipe_from_the_pretrained_weights(
     assert choice.changed({}, "pretrained").predicted == {"score": 0.9}
     assert choice.changed({}, "meta").predicted is None
     assert choice.changed({"seed": "3"}, "pretrained").predicted is None
+
+
+@pytest.mark.parametrize("output_format", ["json", "table"])
+def test_a_run_without_memory_for_its_test_rows_is_saved(
+    dataset: Path,
+    backbone_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    output_format: str,
+) -> None:
+    score = loop.OpenRun._score
+
+    def limited(run: loop.OpenRun, split: Any, epoch: int) -> Any:
+        if split == "test":
+            raise MemoryError
+        return score(run, split, epoch)
+
+    monkeypatch.setattr(loop.OpenRun, "_score", limited)
+    result = _finetune(
+        dataset, tmp_path / "run", "--backbone", backbone_folder, "--plain", "--set", "epochs=1",
+        "--set", "precision=fp32", "--rows", 16, "--format", output_format,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "the run ended early as out_of_memory: MemoryError" in result.stderr
+    assert (tmp_path / "run/model.safetensors").exists()
+    if output_format == "json":
+        scores = json.loads(result.stdout)["scores"]
+        assert set(scores["test"].values()) == {None}
+        assert scores["test"].keys() == scores["validation"].keys()
 
 
 def test_a_run_from_a_csv_file(dataset: Path, backbone_folder: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,18 @@ def test_the_folder_holds_what_the_design_says(
     assert "The prior expected accuracy 0.800 (0.700 to 0.900)" in card
     assert 'pipeline("text-classification"' in card
     assert not list(tmp_path.glob(".*")), "nothing half-written stays behind"
+
+
+def test_a_score_that_is_no_number_loses_no_run(
+    tiny_text_backbone, tiny_task, tmp_path: Path
+) -> None:
+    task = tiny_task()
+    tuned = fine_tune(task, tiny_text_backbone(), RECIPE.with_settings({"epochs": 1}))
+    texts: Any = dict.fromkeys(tuned.outcome.test, "nan")  # As a trace has it.
+    outcome = dataclasses.replace(tuned.outcome, test=texts)
+    _save(tmp_path / "run", FineTuned(tuned.model, outcome), task)
+    accuracy = outcome.validation["accuracy"]
+    assert f"| accuracy | {accuracy:.4f} | nan |" in (tmp_path / "run/README.md").read_text()
 
 
 def test_a_failed_write_leaves_nothing(

@@ -401,15 +401,24 @@ def _answer(
         "out": str(out),
         "recipe": recipe.to_mapping(),
         "init": init,
-        "scores": {"validation": trace["validation"], "test": trace["test"]},
+        "scores": {split: _as_numbers(trace[split]) for split in ("validation", "test")},
         "costs": {name: trace["costs"][name] for name in costs},
         "best_epoch": trace["best_epoch"],
         "status": trace["status"],
-        "curve": trace["curve"],
+        "curve": _as_numbers(trace["curve"]),
         "predicted": predicted,
         "train_rows": trace["train_rows"],
         "metric": trace["metric"],
     }
+
+
+def _as_numbers(value: Any) -> Any:
+    """Undo that what is no number stands as a text in a trace."""
+    if isinstance(value, Mapping):
+        return {name: _as_numbers(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_as_numbers(item) for item in value]
+    return float(value) if isinstance(value, str) else value
 
 
 def _render(answer: Mapping[str, Any]) -> Any:

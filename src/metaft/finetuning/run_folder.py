@@ -151,9 +151,10 @@ def _front_matter(task: Task) -> str:
 
 
 def _scores_table(trace: Mapping[str, Any]) -> str:
-    names = list(trace["validation"])
+    # What is no number stands as a text in a trace.
     rows = [
-        [name, f"{trace['validation'][name]:.4f}", f"{trace['test'][name]:.4f}"] for name in names
+        [name, *(f"{float(trace[split][name]):.4f}" for split in ("validation", "test"))]
+        for name in trace["validation"]
     ]
     return _table(["score", "validation", "test"], rows)
 
@@ -198,8 +199,8 @@ def _curve_table(trace: Mapping[str, Any], metric: str) -> str:
     rows = [
         [
             str(record["epoch"]),
-            f"{record['train_loss']:.4f}",
-            f"{record['validation'][metric]:.4f}",
+            f"{float(record['train_loss']):.4f}",
+            f"{float(record['validation'][metric]):.4f}",
             f"{record['train_seconds']:.1f}",
         ]
         for record in trace["curve"]
