@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
-from metaft.augmenting.measures import distinct, measure_effects, self_bleu
+from metaft.augmenting.measures import _Bench, distinct, measure_effects, self_bleu
 from metaft.augmenting.versions import TOGETHER, Varied
 from metaft.errors import RecipeError
 from metaft.recipes import Recipe
@@ -41,6 +42,22 @@ def test_methods_of_texts_are_measured(tiny_text_backbone, tiny_task) -> None:
     assert all(0.0 < e.embedding_cosine <= 1.0 for e in effects.values())
     assert all(0.5 <= e.label_kept <= 1.0 for e in effects.values())
     assert all(math.isnan(e.pixel_distance) for e in effects.values())
+
+
+def test_the_judge_of_labels_has_seen_all_classes_of_sorted_rows(
+    tiny_text_backbone, tiny_task
+) -> None:
+    task = tiny_task(rows=41)
+    task = task.replaced(train=task.train.take(np.argsort(task.train.labels, kind="stable")))
+    recipe = Recipe(augmentation="deletion", max_length=32)
+    varied = Varied.prepare(task, tiny_text_backbone(width=32), recipe)
+    bench = _Bench(varied, "cpu", None)
+    fitted = task.train.labels[bench.is_fitted]
+    assert np.bincount(fitted).tolist() == [10, 10]
+    assert bench.judge is not None
+    assert set(bench.judge(bench.features).argmax(1).tolist()) == {0, 1}
+    (_, effect) = measure_effects(varied)
+    assert 0.0 <= effect.label_kept <= 1.0
 
 
 def test_methods_of_images_are_measured(tiny_image_backbone, tiny_task) -> None:

@@ -24,6 +24,7 @@ from metaft.finetuning.device import Device, resolve_compute
 from metaft.finetuning.head import fit_probe_head
 from metaft.finetuning.prefix_cache import on_device
 from metaft.finetuning.text_augmentation import TextAugmenter
+from metaft.tasks.split import strata_of, stratified_order
 
 EPOCHS = 3
 """Versions of each row that are measured."""
@@ -123,6 +124,7 @@ class _Bench:
         varied.backbone.to(self.compute.device).eval()
         self.rows = np.arange(len(varied.examples))
         self.features = self._features(varied.examples)
+        self.is_fitted = _half_of(varied.task.train.labels)
         self.judge = self._fit_judge()
 
     def baseline(self) -> Effect:
@@ -189,24 +191,23 @@ class _Bench:
         return found
 
     def _fit_judge(self) -> nn.Linear | None:
-        """Fit a linear model to the first half of the rows."""
-        task, half = self.varied.task, len(self.rows) // 2
+        """Fit a linear model to half of the rows."""
+        task = self.varied.task
         if task.is_regression:
             return None
         judge = nn.Linear(self.features.shape[1], task.num_outputs)
-        fit_probe_head(
-            judge, self.features[:half].numpy(), task.train.labels[:half], is_regression=False
-        )
+        features, labels = self.features.numpy()[self.is_fitted], task.train.labels[self.is_fitted]
+        fit_probe_head(judge, features, labels, is_regression=False)
         return judge
 
     @torch.no_grad()
     def _label_kept(self, features: Sequence[torch.Tensor], changed: np.ndarray) -> float:
         if self.judge is None:
             return math.nan
-        half = len(self.rows) // 2
         before = self.judge(self.features).argmax(1)
         same = torch.stack([self.judge(found).argmax(1) == before for found in features])
-        return _mean(same[:, half:].numpy()[changed[:, half:]].tolist())
+        is_asked = changed & ~self.is_fitted
+        return _mean(same.numpy()[is_asked].tolist())
 
     def _perplexity_before(self) -> float:
         augmenter = next(iter(self.varied.augmenters.values()))
@@ -239,6 +240,15 @@ class _Bench:
         after = [torch.as_tensor(version.columns["pixels"]).float() for version in versions]
         distances = torch.stack([(pixels - before).abs().mean((1, 2, 3)) / 255 for pixels in after])
         return _mean(distances.numpy()[changed].tolist())
+
+
+def _half_of(labels: np.ndarray) -> np.ndarray:
+    """Return which rows are in a half that holds every class by its share `(rows,)`.
+
+    Rows often come sorted by class, so the first half of them would hold the first class alone.
+    """
+    order = stratified_order(strata_of(labels), seed=0)
+    return np.isin(np.arange(len(labels)), order[: len(labels) // 2])
 
 
 def _bleu(version: Sequence[Hashable], others: Sequence[Sequence[Hashable]]) -> float:
