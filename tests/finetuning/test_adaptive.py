@@ -97,6 +97,21 @@ def test_it_steps_back_only_so_often() -> None:
     assert math.isnan(schedule.recent_loss)
 
 
+@pytest.mark.parametrize(("bad", "returned_at"), [(math.nan, 6), (1.0, -1)])
+def test_a_glance_between_two_steps_sets_the_rate_of_the_next_one(
+    bad: float, returned_at: int
+) -> None:
+    """As at the end of an epoch: no step of the schedule comes in between."""
+    parameter = nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    schedule = AdaptiveRate(optimizer, lookahead_steps=2)
+    schedule._glance_steps = 4  # So that the last two losses have not been seen.
+    _feed(optimizer, schedule, [1.0] * 4 + [bad] * 2)
+    assert optimizer.param_groups[0]["lr"] == 1.0
+    assert schedule.glance() == returned_at
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
 def test_a_saved_schedule_goes_on() -> None:
     optimizer, schedule = _schedule(patience=2)
     _feed(optimizer, schedule, [1.0] * 25)

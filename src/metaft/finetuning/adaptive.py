@@ -60,6 +60,7 @@ class AdaptiveRate(LRScheduler):
         factor: What the rates are multiplied by now.
         returns: How often it has stepped back.
         returned_at: Steps that had been taken when it last did; -1 before.
+        taken: Steps that have been taken.
         is_lost: Whether it diverged once more than it may step back.
     """
 
@@ -87,6 +88,7 @@ class AdaptiveRate(LRScheduler):
         self.factor = 1.0
         self.returns = 0
         self.returned_at = -1
+        self.taken = 0
         self.is_lost = False
         self.first_loss = math.nan
         self.best_loss = math.inf
@@ -100,6 +102,7 @@ class AdaptiveRate(LRScheduler):
 
     def step(self, loss: Tensor | float | None = None) -> None:
         """Take the loss of the step that was just taken, and set the rates of the next one."""
+        self.taken = self.last_epoch + 1
         if loss is not None:
             self._take(loss)
         super().step()
@@ -148,10 +151,11 @@ class AdaptiveRate(LRScheduler):
             self.first_loss = mean
         if not mean <= self.divergence_factor * self.first_loss:
             self._step_back()
-        elif self.last_epoch >= self.warmup_steps:
+        elif self.taken > self.warmup_steps:
             self.window += [mean] * steps
             if len(self.window) >= self.lookahead_steps:
                 self._look()
+        self._set_rates()
         return self.returned_at
 
     def _look(self) -> None:
@@ -168,6 +172,11 @@ class AdaptiveRate(LRScheduler):
         self.window = []
         self._good = self._copy_state()
 
+    def _set_rates(self) -> None:
+        """Let the next step have its rate, also where no call of `step` comes before it."""
+        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+            group["lr"] = rate
+
     def _lower(self) -> None:
         self.factor = max(self.floor, self.factor * self.decay_factor)
         self.poor_looks = 0
@@ -179,7 +188,7 @@ class AdaptiveRate(LRScheduler):
             self.is_lost = True
             return
         self.returns += 1
-        self.returned_at = self.last_epoch + 1
+        self.returned_at = self.taken
         self._lower()
         with torch.no_grad():
             for parameter, kept in zip(self._learning(), self._good.parameters, strict=True):
