@@ -37,6 +37,15 @@ def test_alternate_freezing_needs_blocks_to_alternate(tiny_text_backbone, tiny_t
     check_fit(recipe, tiny_task(), tiny_text_backbone(depth=2))
 
 
+def test_the_last_blocks_are_one_at_least(tiny_text_backbone, tiny_task) -> None:
+    recipe = Recipe(freezing="last", frozen_fraction=0.2)
+    with pytest.raises(RecipeError, match="freezes 0 of the 2 blocks"):
+        fine_tune(tiny_task(), tiny_text_backbone(), recipe)
+    check_fit(recipe, tiny_task(), tiny_text_backbone(depth=3))
+    whole = dataclasses.replace(recipe, frozen_fraction=1.0)
+    check_fit(whole, tiny_task(), tiny_text_backbone())
+
+
 @pytest.mark.parametrize("steps", [0, 3, 4])
 def test_a_warmup_within_the_run_is_let_be(tiny_text_backbone, tiny_task, steps: int) -> None:
     recipe = Recipe(warmup_steps=steps, epochs=1, batch_size=8)

@@ -27,11 +27,17 @@ def check_fit(recipe: Recipe, task: Task, backbone: Backbone) -> None:
     _check_augmentation(recipe, task)
     _check_objective(recipe, task)
     check_warmup(recipe, len(task.train))
-    parts = frozen_parts(recipe, backbone.depth, 1)
-    if recipe.freezing == "alternate" and not 0 < len(parts.blocks) < backbone.depth:
+    _check_freezing(recipe, backbone)
+
+
+def _check_freezing(recipe: Recipe, backbone: Backbone) -> None:
+    """Refuse a share of the blocks that is none of them, or all where some are to learn."""
+    count = len(frozen_parts(recipe, backbone.depth, 1).blocks)
+    most = {"alternate": backbone.depth - 1, "last": backbone.depth}.get(recipe.freezing)
+    if most is not None and not 0 < count <= most:
         raise RecipeError(
-            f"freezing is 'alternate' and frozen_fraction {recipe.frozen_fraction:g}, which "
-            f"freezes {len(parts.blocks)} of the {backbone.depth} blocks of {backbone.identity!r}",
+            f"freezing is {recipe.freezing!r} and frozen_fraction {recipe.frozen_fraction:g}, "
+            f"which freezes {count} of the {backbone.depth} blocks of {backbone.identity!r}",
             "Set freezing to first, or another frozen_fraction",
         )
 
