@@ -87,6 +87,15 @@ def test_a_finished_training_can_be_prolonged(tasks, backbone, small_settings, t
     _assert_same(meta_train(tasks, backbone, settings, checkpoint=path), whole)
 
 
+def test_a_training_cannot_be_shorter_than_its_checkpoint(
+    tasks, backbone, small_settings, tmp_path
+):
+    path = tmp_path / "checkpoint"
+    meta_train(tasks, backbone, small_settings(steps=2), checkpoint=path)
+    with pytest.raises(PriorError, match=r"steps is 1, but the checkpoint .* has taken 2"):
+        meta_train(tasks, backbone, small_settings(steps=1), checkpoint=path)
+
+
 @pytest.mark.parametrize("change", ["settings", "tasks", "backbone"])
 def test_the_checkpoint_of_another_training_is_refused(
     tasks, backbone, small_settings, tiny_text_backbone, tmp_path, change

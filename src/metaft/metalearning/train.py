@@ -15,7 +15,7 @@ import numpy as np
 
 from metaft.backbones.backbone import Backbone
 from metaft.backbones.load import load_backbone
-from metaft.errors import RecipeError, RunFailedError, TaskError
+from metaft.errors import PriorError, RecipeError, RunFailedError, TaskError
 from metaft.finetuning.device import Compute, Device, resolve_compute
 from metaft.finetuning.memory import peak_memory_mib, reset_peak_memory
 from metaft.metalearning.algorithm import MetaAlgorithm
@@ -99,7 +99,8 @@ def meta_train(
         MissingExtraError: If learn2learn is not installed.
         TaskError: If a task cannot give episodes, or none is left.
         RecipeError: If the settings freeze everything, or cannot be had on this machine.
-        PriorError: If the checkpoint is broken or of another training.
+        PriorError: If the checkpoint is broken, of another training, or further than this one
+            goes.
         RunFailedError: If the loss is no longer finite.
     """
     _refuse_misfits(tasks, backbone, settings)
@@ -266,6 +267,12 @@ class _Training:
                 run=self._identity(),
                 learned=self.algorithm.learned,
                 optimizer=self.algorithm.optimizer,
+            )
+        if self.progress.step > self.settings.steps:
+            raise PriorError(
+                f"steps is {self.settings.steps}, but the checkpoint {self.checkpoint} has taken "
+                f"{self.progress.step}; allowed is as many or more",
+                f"Set steps to {self.progress.step}, or delete the checkpoint to start anew",
             )
 
     def _save(self) -> None:
