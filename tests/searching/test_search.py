@@ -149,6 +149,14 @@ def test_a_space_that_does_not_fit_the_task_is_refused_before_any_run(run_search
     assert store.ids() == set()
 
 
+def test_a_run_that_ran_out_of_patience_is_whole(run_search) -> None:
+    base = dataclasses.replace(BASE, epochs=6, learning_rate=1e-9, early_stopping_patience=1)
+    result = run_search("grid", trials=1, space=SearchSpace({"batch_size": (8,)}), base=base)
+    assert result.best.best_epoch == 1
+    assert result.best.recipe == base
+    assert not result.best.is_stopped
+
+
 def test_no_run_starts_after_the_time_limit(run_search, store, monkeypatch) -> None:
     ticks = iter(range(0, 1000, 10))  # One look at the clock before, and one before each run.
     monkeypatch.setattr(store.claims, "now", lambda: next(ticks))

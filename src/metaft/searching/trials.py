@@ -143,7 +143,9 @@ def _trial_of(trace: Trace, wanted: Recipe, epochs: int) -> Trial:
     """Return what the first epochs of a run say of a recipe."""
     curve, metric = trace.curve[:epochs], trace.metric
     best = best_epoch_of(curve, metric)
-    is_cut = trace.status == "ok" and not wanted.depends_on_budget
+    # A run that ran out of patience is whole, and its recipe would end it there again.
+    may_be_cut = not wanted.depends_on_budget and wanted.early_stopping_patience is None
+    is_cut = trace.status == "ok" and may_be_cut
     return Trial(
         recipe=wanted.truncated(epochs) if is_cut else wanted,
         wanted_epochs=wanted.epochs,
