@@ -3,7 +3,8 @@
 A pretrained vocabulary has 30,000 tokens, a small dataset a tenth of that. Whatever the batch,
 the gradient of the whole embedding, its norm and its update go through every row of it: half
 of MiniLM's parameters, and a seventh of the time of a step at 11 tokens per text (docs/design.md).
-Rows that no text uses get no gradient, so leaving them out changes no number.
+Rows that no text uses get no gradient, so leaving them out changes no number of the rows in use;
+they stay as they were pretrained, where weight decay would have shrunk them.
 """
 
 from __future__ import annotations

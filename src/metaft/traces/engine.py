@@ -15,7 +15,6 @@ from typing import Any, Literal, Protocol, cast
 from metaft.errors import MissingExtraError, UserError
 
 EngineName = Literal["local", "ray"]
-ENGINES: tuple[EngineName, ...] = ("local", "ray")
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -13,9 +13,6 @@ from metaft.traces.claims import Claim, Claims
 from metaft.traces.database import inserting, open_database, readable_errors
 from metaft.traces.tables import FACTS, STORE_SCHEMA, TRACES, chunks, prepare_tables
 from metaft.traces.trace import Trace
-
-if TYPE_CHECKING:
-    import pandas
 
 _ROWS_AT_ONCE = 1000  # of a stream: some 20 MiB as traces
 _FILTERS = ("task", "kind", "backbone", "train_rows", "seed", "status", "created_at")
@@ -112,12 +109,6 @@ class TraceStore:
         same = sa.update(FACTS).where(FACTS.c.name == "schema").values(value=str(STORE_SCHEMA))
         with readable_errors(self._engine), self._engine.begin() as connection:
             connection.execute(same)
-
-    def to_frame(self) -> pandas.DataFrame:
-        """Return one row per run, see `metaft.traces.table`."""
-        from metaft.traces.table import frame_from_traces
-
-        return frame_from_traces(self.traces())
 
     def export(self, path: Path) -> int:
         """Write every trace to a Parquet file (zstd), and return how many there are."""
