@@ -98,7 +98,7 @@ def stem_of(base: nn.Module, blocks: nn.Module) -> list[nn.Module]:
         base: The model without the head of any family's classifier.
         blocks: The list of them, somewhere inside.
     """
-    before = []
+    before: list[nn.Module] = []
     for child in base.children():
         if _holds(child, blocks):
             return before + _beside(child, blocks)
