@@ -16,12 +16,16 @@ from metaft.tasks.select import (
 
 
 def test_names_and_globs() -> None:
-    assert select_tasks("trec, sms_spam") == ["sms_spam", "trec"]
     assert select_tasks("glue/q*") == ["glue/qnli", "glue/qqp"]
     assert len(select_tasks("glue/*")) == 8
     assert select_tasks("glue/*,-glue/q*,-glue/mnli") == [
         *("glue/cola", "glue/mrpc", "glue/rte", "glue/sst2", "glue/stsb")
     ]
+
+
+def test_tasks_come_in_the_order_in_which_they_are_named() -> None:
+    assert select_tasks("trec, sms_spam,trec") == ["trec", "sms_spam"]
+    assert select_tasks("trec,glue/q*,sms_spam") == ["trec", "glue/qnli", "glue/qqp", "sms_spam"]
 
 
 def test_an_exclusion_holds_wherever_it_stands() -> None:
@@ -55,7 +59,7 @@ def test_groups_hold_no_target(selector: str) -> None:
 
 
 def test_a_target_is_selected_by_its_name() -> None:
-    assert select_tasks("bundled,fashion_mnist", modality="image") == ["fashion_mnist", "optdigits"]
+    assert select_tasks("bundled,fashion_mnist", modality="image") == ["optdigits", "fashion_mnist"]
     assert select_tasks("fashion_mnist,trec,-fashion*") == ["trec"]
 
 

@@ -246,7 +246,7 @@ class _Course:
 
         with progress_bar("Meta-learning", settings.steps) as advance:
             initialisation = train_initialisation(
-                self.tasks,
+                sorted(self.tasks),  # Which task a step draws shall not hang on their order.
                 self.backbone,
                 settings,
                 self.out / INITIALISATION,

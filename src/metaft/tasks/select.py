@@ -32,19 +32,20 @@ def select_tasks(selector: str, *, modality: Modality | None = None) -> list[str
         modality: Keep only `text` or `image` tasks.
 
     Returns:
-        Sorted names, at least one.
+        Names, at least one, in the order of the terms; those of one term are sorted.
 
     Raises:
         TaskError: For a term that means no task, or if nothing is left.
     """
-    chosen: set[str] = set()
+    chosen: dict[str, None] = {}  # a set that keeps its order
     terms = [term.strip() for term in selector.split(",") if term.strip()]
     for term in (term for term in terms if not term.startswith("-")):
-        chosen |= _meant_by(term)
+        chosen |= dict.fromkeys(sorted(_meant_by(term)))
     for term in (term for term in terms if term.startswith("-")):
-        chosen -= _meant_by(term[1:], with_targets=True)
+        for name in _meant_by(term[1:], with_targets=True):
+            chosen.pop(name, None)
     cards = load_cards()
-    names = sorted(name for name in chosen if modality in (None, cards[name].modality))
+    names = [name for name in chosen if modality in (None, cards[name].modality)]
     if not names:
         raise TaskError(
             f"the selector {selector!r} selects no task"
