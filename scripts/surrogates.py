@@ -9,18 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
 
 from metaft.features.extract import FEATURES
-from metaft.prior.averages import Averages, kept_effects, mean_known
-from metaft.prior.committee import Committee
+from metaft.prior.averages import Averages, effects_of, mean_known
 from metaft.prior.described import Described
 from metaft.prior.encoding import encode_recipes
-from metaft.prior.forest import ProfileForest
-from metaft.prior.neighbours import Neighbours
 from metaft.prior.places import FEATURE_GROUPS, Tuning
-from metaft.prior.profiles import ProfileProcess
+from metaft.prior.profiles import ProfileProcess, kept_points
 from metaft.prior.scaling import Scaling
 from metaft.prior.space import Space
 from metaft.prior.table import TraceTable
@@ -28,8 +25,10 @@ from metaft.prior.table import TraceTable
 Answer = Callable[[Described], np.ndarray]
 Fit = Callable[[TraceTable, Sequence[Described]], Answer]
 
+NEIGHBOURS = 10
 FACTORS = 4
 PENALTIES = np.geomspace(0.1, 1000.0, 13)
+_TREES = 100
 
 
 def fit_process(
@@ -58,25 +57,25 @@ def fit_average(table: TraceTable, _rows: Sequence[Described]) -> Answer:
 
 def fit_cut_average(table: TraceTable, _rows: Sequence[Described]) -> Answer:
     """Average all blocks, losses cut as the other models see them."""
-    mean = mean_known(kept_effects(table), 0)
+    mean = mean_known(_kept_effects(table), 0)
     return lambda row: mean
 
 
 def fit_committee(table: TraceTable, rows: Sequence[Described]) -> Answer:
-    """Fit what the prior asks: the mean of process, forest and neighbours."""
-    committee = Committee.fit(table, rows)
+    """Take the mean of process, forest and neighbours."""
+    answers = [fit(table, rows) for fit in (fit_process(), fit_forest, fit_neighbours)]
 
     def answer(row: Described) -> np.ndarray:
-        functions = committee.process.basis.expand(table.space.cells, row.train_rows)
-        return committee.predict(row, functions, ()).effects
+        opinions = [given(row) for given in answers]
+        return np.mean([opinion - np.nanmean(opinion) for opinion in opinions], axis=0)
 
     return answer
 
 
 def fit_forest(table: TraceTable, rows: Sequence[Described]) -> Answer:
     """Fit extremely randomised trees over features and recipe."""
-    forest = ProfileForest.fit(table, rows)
-    return lambda row: forest.predict(row, table.space.cells)
+    forest = ExtraTreesRegressor(_TREES, min_samples_leaf=5, max_features=0.4, random_state=0)
+    return _fit_regressor(forest, table, rows)
 
 
 def fit_boosting(table: TraceTable, rows: Sequence[Described]) -> Answer:
@@ -89,14 +88,26 @@ def fit_boosting(table: TraceTable, rows: Sequence[Described]) -> Answer:
 
 def fit_neighbours(table: TraceTable, rows: Sequence[Described]) -> Answer:
     """Average the nearest blocks of the same backbone by all features, size among them."""
-    return Neighbours.fit(table, rows).predict
+    scaling = Scaling.fit(FEATURES, rows)
+    positions = np.array([scaling.apply(row) for row in rows])
+    effects = _kept_effects(table)
+    backbones = np.array([row.backbone for row in rows])
+
+    def answer(row: Described) -> np.ndarray:
+        away = ((positions - scaling.apply(row)) ** 2).sum(1)
+        other = (backbones != row.backbone) & (row.backbone in backbones)
+        nearest = np.argsort(np.where(other, np.inf, away), kind="stable")[:NEIGHBOURS]
+        near, everywhere = mean_known(effects[nearest], 0), mean_known(effects, 0)
+        return np.where(np.isnan(near), everywhere, near)
+
+    return answer
 
 
 def fit_factors(table: TraceTable, rows: Sequence[Described]) -> Answer:
     """Regress the leading factors of the profiles on the features, by ridge."""
     scaling = Scaling.fit(FEATURES, rows)
     positions = np.array([scaling.apply(row) for row in rows])
-    effects = kept_effects(table)
+    effects = _kept_effects(table)
     mean = mean_known(effects, 0)
     left, strengths, axes = np.linalg.svd(np.nan_to_num(effects - mean), full_matrices=False)
     loadings = (left * strengths)[:, :FACTORS]
@@ -111,10 +122,12 @@ def fit_factors(table: TraceTable, rows: Sequence[Described]) -> Answer:
 
 
 def _fit_regressor(
-    regressor: HistGradientBoostingRegressor, table: TraceTable, rows: Sequence[Described]
+    regressor: ExtraTreesRegressor | HistGradientBoostingRegressor,
+    table: TraceTable,
+    rows: Sequence[Described],
 ) -> Answer:
     scaling = Scaling.fit(FEATURES, rows)
-    effects = kept_effects(table)
+    effects = _kept_effects(table)
     inputs, targets = [], []
     for row, own in zip(rows, effects, strict=True):
         known = np.isfinite(own)
@@ -130,9 +143,13 @@ def _inputs(space: Space, position: np.ndarray, train_rows: int) -> np.ndarray:
     return np.concatenate([recipes, repeated], axis=1)
 
 
+def _kept_effects(table: TraceTable) -> np.ndarray:
+    return effects_of(np.array([kept_points(scores) for scores in table.test]))
+
+
 SURROGATES: dict[str, Fit] = {
-    "committee": fit_committee,
     "process": fit_process(),
+    "committee": fit_committee,
     "pooled": fit_process({}),
     "forest": fit_forest,
     "boosting": fit_boosting,

@@ -42,8 +42,8 @@ def test_models_go_by_trial_steps_only_where_some_were_taken(probed_prior: Path)
     assert plain.scores.scaling.names == FEATURES
     assert calibration == prior.manifest.probed_calibration_of("classes")
     assert plain_calibration == prior.manifest.calibration_of("classes")
-    assert probed.scores.committee.process.tuning.precisions["trial"] > 0
-    assert "trial" not in plain.scores.committee.process.tuning.precisions
+    assert probed.scores.process.tuning.precisions["trial"] > 0
+    assert "trial" not in plain.scores.process.tuning.precisions
     answers = [models.scores.surrogate(row).effects for models in (probed, plain)]
     assert not np.allclose(*answers)
 

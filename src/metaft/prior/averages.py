@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 
-from metaft.prior.profiles import kept_points
 from metaft.prior.table import Block, TraceTable
 
 _SIZE_TOLERANCE = 0.5  # log2 of the ratio of two train sizes that count as alike
@@ -71,12 +69,6 @@ class Averages:
         of_sort = of_sort if of_sort.any() else np.ones_like(of_sort)
         same = of_sort & np.array([block.backbone == asked.backbone for block in self.blocks])
         return same if same.any() else of_sort
-
-
-def kept_effects(table: TraceTable) -> np.ndarray:
-    """Return the effects `(blocks, cells)` with losses cut, as models of profiles see them."""
-    kept = np.array([kept_points(scores) for scores in table.test])
-    return Averages.of(dataclasses.replace(table, test=kept)).effects
 
 
 def effects_of(points: np.ndarray) -> np.ndarray:

@@ -3,9 +3,9 @@
 Three opinions on the cells are kept apart. The *average* is what each cell gained over the
 training blocks that are most alike in backbone and size: the rival to beat. The *pooled*
 average lends between recipes, sizes and backbones, but does not know one task from another:
-the fallback. The *surrogate*, a committee of models, also knows the features; it is blended with
-the fallback where leave-one-out allows it. All are in points relative to a block's own mean; a
-further model says at which level the scores of a task lie.
+the fallback. The *surrogate* also knows the features; it is blended with the fallback where
+leave-one-out allows it. All are in points relative to a block's own mean; a further model says
+at which level the scores of a task lie.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from metaft.prior.averages import Averages, mean_known
-from metaft.prior.committee import Committee
 from metaft.prior.described import Described, feature_names
 from metaft.prior.level import LevelModel
 from metaft.prior.places import Tuning
@@ -37,7 +36,7 @@ class Tunings:
     """What the two processes share; None is found by the evidence.
 
     Attributes:
-        surrogate: Of the one that knows the features.
+        surrogate: Of the process that knows the features.
         pooled: Of the one that does not.
     """
 
@@ -62,7 +61,7 @@ class ScoreModel:
         averages: What was recorded.
         scaling: Of the features.
         positions: `(blocks, features)` standardised features of the training blocks.
-        committee: Knows the features.
+        process: Knows the features.
         pooling: Does not.
         plateau: Numbers of the cells that are best on average; the level is their mean score.
         level: Features -> score on the plateau.
@@ -72,7 +71,7 @@ class ScoreModel:
     averages: Averages
     scaling: Scaling
     positions: np.ndarray
-    committee: Committee
+    process: ProfileProcess
     pooling: ProfileProcess
     plateau: np.ndarray
     level: LevelModel
@@ -101,7 +100,7 @@ class ScoreModel:
             averages=averages,
             scaling=scaling,
             positions=positions,
-            committee=Committee.fit(table, rows, tunings.surrogate),
+            process=ProfileProcess.fit(table, rows, tunings.surrogate),
             pooling=ProfileProcess.fit(table, rows, tunings.pooled, groups={}),
             plateau=plateau,
             level=LevelModel.fit([rows[at] for at in told], levels[told]),
@@ -121,7 +120,7 @@ class ScoreModel:
 
     def surrogate(self, row: Described) -> Profile:
         """Return what is expected of the cells, given the task's features."""
-        return self.committee.predict(row, self._functions(row), self._off_functions(row))
+        return self.process.predict(row, self._functions(row), self._off_functions(row))
 
     def pooled(self, row: Described) -> Profile:
         """Return what is expected of the cells on a task that is not known."""
@@ -130,7 +129,7 @@ class ScoreModel:
     @property
     def tunings(self) -> Tunings:
         """Return what was found to be shared."""
-        return Tunings(self.committee.process.tuning, self.pooling.tuning)
+        return Tunings(self.process.tuning, self.pooling.tuning)
 
     def score_level(self, row: Described) -> float:
         """Return the expected score on the plateau, in points."""
@@ -146,12 +145,12 @@ class ScoreModel:
         return dict(sorted(nearest.items(), key=lambda item: item[1]))
 
     def _functions(self, row: Described) -> np.ndarray:
-        return self.pooling.basis.expand(self.space.cells, row.train_rows)
+        return self.process.basis.expand(self.space.cells, row.train_rows)
 
     def _off_functions(self, row: Described) -> list[np.ndarray]:
         """Return the functions of all cells with learning rates that are a little off."""
         return [
-            self.pooling.basis.expand(_off(self.space.cells, decades), row.train_rows)
+            self.process.basis.expand(_off(self.space.cells, decades), row.train_rows)
             for decades in _RATE_OFF_DECADES
         ]
 
