@@ -219,23 +219,29 @@ def _lead(found: PairedComparison, t_p_value: float, wilcoxon_p_value: float) ->
 
 def tests_table(tests: Sequence[FreshTest], title: str) -> Table:
     """Return one row per test."""
-    columns = ("at", "rival", "mean (95 %)", "shift", "t", "Wilcoxon", "d_z", "w/t/l", "no worse")
-    table = Table(*columns, title=title)
+    table = Table("at", "rival", *DIFFERENCE, "no worse", title=title)
     for test in tests:
-        found, counts = test.found, test.found.win_tie_loss
-        interval = f"({found.mean_interval.low:.2f}, {found.mean_interval.high:.2f})"
-        table.add_row(
-            test.at,
-            test.rival,
-            f"{found.mean_difference:+.2f} {interval}",
-            f"{found.shift:+.2f}",
-            f"{test.t_holm:.2g}",
-            f"{test.wilcoxon_holm:.2g}",
-            f"{found.effect_size:.2f}",
-            f"{counts.wins}/{counts.ties}/{counts.losses}",
-            "yes" if test.no_worse.is_shown else "no",
-        )
+        told = tell_difference(test.found, test.t_holm, test.wilcoxon_holm)
+        table.add_row(test.at, test.rival, *told, "yes" if test.no_worse.is_shown else "no")
     return table
+
+
+DIFFERENCE = ("mean (95 %)", "shift", "t", "Wilcoxon", "d_z", "w/t/l")
+"""Heads of the columns that `tell_difference` fills."""
+
+
+def tell_difference(found: PairedComparison, t: float, wilcoxon: float) -> tuple[str, ...]:
+    """Return the cells of a paired comparison, with p-values as they were corrected."""
+    counts = found.win_tie_loss
+    interval = f"({found.mean_interval.low:.2f}, {found.mean_interval.high:.2f})"
+    return (
+        f"{found.mean_difference:+.2f} {interval}",
+        f"{found.shift:+.2f}",
+        f"{t:.2g}",
+        f"{wilcoxon:.2g}",
+        f"{found.effect_size:.2f}",
+        f"{counts.wins}/{counts.ties}/{counts.losses}",
+    )
 
 
 def _parse_arguments() -> argparse.Namespace:

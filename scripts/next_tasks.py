@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from compare_surrogates import Judged, World, judge
+from fresh_tests import DIFFERENCE, tell_difference
 from rich.console import Console
 from rich.table import Table
 from surrogates import SURROGATES
@@ -110,23 +111,13 @@ def _figures(judged: dict[str, Judged]) -> Table:
 
 
 def _tests(title: str, tests: Sequence[_Test], is_corrected: bool = False) -> Table:
-    columns = ("figure", "tasks", "mean (95 %)", "t", "Wilcoxon", "d_z", "w/t/l")
-    table = Table(*columns, title=title)
+    table = Table("figure", "tasks", *DIFFERENCE, title=title)
     t = [found.t_test.p_value for _, found in tests]
     wilcoxon = [found.wilcoxon.p_value for _, found in tests]
     if is_corrected:
         t, wilcoxon = list(holm(t)), list(holm(wilcoxon))
     for (name, found), one, other in zip(tests, t, wilcoxon, strict=True):
-        interval, counts = found.mean_interval, found.win_tie_loss
-        table.add_row(
-            name,
-            str(found.pairs),
-            f"{found.mean_difference:+.2f} ({interval.low:.2f}, {interval.high:.2f})",
-            f"{one:.2g}",
-            f"{other:.2g}",
-            f"{found.effect_size:.2f}",
-            f"{counts.wins}/{counts.ties}/{counts.losses}",
-        )
+        table.add_row(name, str(found.pairs), *tell_difference(found, one, other))
     return table
 
 

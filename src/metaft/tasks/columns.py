@@ -94,17 +94,27 @@ def recognise_columns(raw: RawDataset, named: ColumnNames = RECOGNISED) -> Roles
     label = named.label or raw.columns.get("label") or _find_label(raw, table)
     roles = _find_inputs(raw, table, named, label)
     refuse_shared(raw, (*roles.inputs, roles.label))
-    for split, other in raw.tables.items():
+    for split in raw.tables:
         # A test split without labels is left out later, not refused.
         needed = (*roles.inputs, roles.label) if split == "train" else roles.inputs
-        missing = [name for name in needed if name not in other.column_names]
-        if missing:
-            raise TaskError(
-                f"the {split} split of {raw.name!r} lacks the column {missing[0]!r}; "
-                f"its columns are {_listed(other.column_names)}",
-                "Give every split the same columns",
-            )
+        refuse_missing(raw, split, needed)
     return roles
+
+
+def refuse_missing(raw: RawDataset, split: str, needed: Sequence[str]) -> None:
+    """Refuse a split that lacks a column.
+
+    Raises:
+        TaskError: Naming the first one.
+    """
+    names = raw.tables[split].column_names
+    missing = [name for name in needed if name not in names]
+    if missing:
+        raise TaskError(
+            f"the {split} split of {raw.name!r} lacks the column {missing[0]!r}; "
+            f"its columns are {_listed(names)}",
+            "Give every split the same columns",
+        )
 
 
 def refuse_shared(raw: RawDataset, names: Sequence[str]) -> None:

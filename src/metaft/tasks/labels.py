@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from metaft.errors import TaskError
+from metaft.tasks.columns import refuse_missing
 from metaft.tasks.raw import RawDataset
 
 MAX_CLASSES = 10_000
@@ -117,13 +118,7 @@ def labelled_tables(
     """
     tables, notices = {}, []
     for split, table in raw.tables.items():
-        missing = [name for name in inputs if name not in table.column_names]
-        if missing:
-            raise TaskError(
-                f"the {split} split of {raw.name!r} lacks the column {missing[0]!r}; its columns "
-                f"are {', '.join(table.column_names)}",
-                "Give every split the same columns",
-            )
+        refuse_missing(raw, split, inputs)
         if split != "train" and is_unlabelled(table, label):
             notices.append(f"the {split} split has no {labels} and is left out")
         else:
