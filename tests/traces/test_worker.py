@@ -242,6 +242,11 @@ def test_a_run_that_three_workers_died_of_is_set_aside(
     assert len(store.ids()) == len(group.runs)
 
 
+def _alone(group: RunGroup, trace: Trace) -> RunGroup:
+    """Return a group of one run."""
+    return dataclasses.replace(group, runs={trace.trace_id: group.runs[trace.trace_id]})
+
+
 def test_a_worker_that_wakes_up_late_stores_nothing(
     recorded: tuple[RunGroup, list[Trace]],
     store: TraceStore,
@@ -251,7 +256,7 @@ def test_a_worker_that_wakes_up_late_stores_nothing(
     """While it makes a run, its claim goes to another, who stores another result."""
     group, traces = recorded
     first = traces[0]
-    alone = dataclasses.replace(group, runs={first.trace_id: group.runs[first.trace_id]})
+    alone = _alone(group, first)
     others = dataclasses.replace(first, reason="of the other")
 
     def record(*_: Any) -> Trace:
@@ -275,7 +280,7 @@ def test_claims_are_kept_while_a_run_lasts(
 ) -> None:
     group, traces = recorded
     first = traces[0]
-    alone = dataclasses.replace(group, runs={first.trace_id: group.runs[first.trace_id]})
+    alone = _alone(group, first)
     taken: list[Claim | None] = []
 
     def record(*_: Any) -> Trace:
@@ -298,7 +303,7 @@ def test_a_claim_is_kept_until_its_run_is_stored(
     """A store that others keep busy makes a worker wait for longer than its lease lasts."""
     group, traces = recorded
     first = traces[0]
-    alone = dataclasses.replace(group, runs={first.trace_id: group.runs[first.trace_id]})
+    alone = _alone(group, first)
     real_add = TraceStore.add
     taken: list[Claim | None] = []
 
