@@ -42,7 +42,10 @@ def main() -> None:
     console.print(_figures(judged))
     tested = (judged["committee"], judged["process"])
     console.print(
-        _tests("Committee less process", [_compare(*tested, "points"), _compare(*tested, "error")])
+        _tests(
+            "Committee less process",
+            [_compare(*tested, "points"), _compare(*tested, "error"), _compare_logs(*tested)],
+        )
     )
     console.print(_tests("Committee with shuffled features less pooled", _control(world, asked)))
     console.print(*_choices(world, asked))
@@ -69,6 +72,11 @@ _Test = tuple[str, PairedComparison]
 
 def _compare(one: Judged, other: Judged, figure: str) -> _Test:
     return figure, compare_paired(getattr(one, figure), getattr(other, figure))
+
+
+def _compare_logs(one: Judged, other: Judged) -> _Test:
+    """Compare the errors by their ratio: no task counts for more since its scores scatter more."""
+    return "log error", compare_paired(np.log(one.error), np.log(other.error))
 
 
 def _control(world: World, asked: Sequence[int]) -> list[_Test]:

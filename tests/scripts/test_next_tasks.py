@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import next_tasks
+import numpy as np
 import pytest
-from compare_surrogates import World
+from compare_surrogates import Judged, World
 
 from metaft.prior.prior import Prior
 
@@ -45,6 +46,17 @@ def test_only_the_named_tasks_are_judged_at_512_rows(
     for line in shown.splitlines():
         if "points  " in line and "/" in line:
             assert line.split("│")[2].strip() == "3"  # a task counts once
+
+
+def test_errors_are_compared_by_their_ratio() -> None:
+    errors = np.array([1.0, 10.0, 100.0])
+    zeros = np.zeros(3)
+    names = ("a", "b", "c")
+    one = Judged(names, zeros, zeros, zeros, errors * np.array([0.5, 0.5, 2.0]))
+    other = Judged(names, zeros, zeros, zeros, errors)
+    name, compared = next_tasks._compare_logs(one, other)
+    assert name == "log error"
+    assert compared.mean_difference == pytest.approx(-np.log(2.0) / 3.0)
 
 
 def test_a_task_without_traces_is_refused(few: World, monkeypatch: pytest.MonkeyPatch) -> None:
