@@ -62,6 +62,20 @@ def test_texts_longer_than_the_limit_cost_no_more(fitted) -> None:
     np.testing.assert_allclose(seconds[0], seconds[1])
 
 
+def _with_tail(row, log2_tokens_q95):
+    return dataclasses.replace(row, values={**row.values, "log2_tokens_q95": log2_tokens_q95})
+
+
+def test_the_longest_rows_take_the_memory_where_something_learns(fitted) -> None:
+    table, rows, costs = fitted
+    priced = dataclasses.replace(costs, memory_prices=np.ones(5))
+    short, long = (priced.peak_memory_mib(_with_tail(rows[0], q95)) for q95 in (5.0, 5.5))
+    learns = np.array([cell.frozen_fraction < 1 for cell in table.space.cells])
+    assert (~learns).any()
+    assert (long[learns] > short[learns]).all()
+    np.testing.assert_allclose(long[~learns], short[~learns])
+
+
 def test_unknown_features_still_give_a_time(fitted) -> None:
     _, rows, costs = fitted
     assert np.isfinite(costs.run_seconds(dataclasses.replace(rows[0], values={}))).all()

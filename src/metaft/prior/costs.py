@@ -27,6 +27,7 @@ _UNKNOWN_TOKENS = 64.0
 _BYTES_PER_WEIGHT = 4
 _BYTES_PER_LEARNED = 16  # weight, gradient and two moments of AdamW, each float32
 _GIGA, _MEBI = 1e9, float(1 << 20)
+_SCORED_UNITS = 2048.0  # about so many tokens are scored at once, however long the rows are
 _BLOCKS_KEPT = 1024  # a validation fits hundreds of times to the same blocks
 
 
@@ -97,8 +98,9 @@ class _Amounts:
         work: `(cells, 4)` of the training steps: multiplications of the learning blocks
             (10^9), parameters updated (10^9), rows gathered (10^3), steps taken (10^3).
         passes: `(cells,)` multiplications (10^9) outside the training steps.
-        memory: `(cells, 4)` in MiB: a constant, all weights, what the optimiser keeps for
-            what learns, activations.
+        memory: `(cells, 5)` in MiB: a constant, all weights, what the optimiser keeps for
+            what learns, activations of the longest training batch, attention over the longest
+            rows that are scored.
     """
 
     work: np.ndarray
@@ -111,7 +113,8 @@ class _Amounts:
         """Count for every cell, on a task and backbone; it never changes, so it is kept."""
         epochs, batch_size = space.epochs, _field(space, "batch_size")
         frozen = _field(space, "frozen_fraction")
-        units, blocks = _units_of(space, row), _block_parameters(row)
+        units, longest = _units_of(space, row), _longest_units_of(space, row)
+        blocks = _block_parameters(row)
         depth = _known(row, "backbone_depth", 6.0)
         learning = blocks * (1.0 - np.round(frozen * depth) / depth)
         # Embeddings learn where nothing is frozen.
@@ -127,7 +130,9 @@ class _Amounts:
             constant,
             constant * _BYTES_PER_WEIGHT * _parameters(row) / _MEBI,
             _BYTES_PER_LEARNED * learned / _MEBI,
-            _BYTES_PER_WEIGHT * batch_size * units * learning / width / _MEBI,
+            _BYTES_PER_WEIGHT * batch_size * longest * learning / width / _MEBI,
+            # Scoring passes through what learns; below that the hidden states are cached.
+            (learning > 0) * _BYTES_PER_WEIGHT * _SCORED_UNITS * longest * width / _MEBI,
         ]
         return cls(
             work=np.stack(work, axis=1),
@@ -152,6 +157,21 @@ def _units_of(space: Space, row: Described) -> np.ndarray:
     tokens = 2.0 ** np.interp(shares, list(TOKEN_LEVELS.values()), log2_tokens)
     means: np.ndarray = np.minimum(tokens[None, :], longest[:, None]).mean(1)
     return means
+
+
+def _longest_units_of(space: Space, row: Described) -> np.ndarray:
+    """Return what the longest rows cost `(cells,)`; a batch takes the memory of its longest.
+
+    The lengths of texts are skewed in their logarithm, too: the longest of some thousand lie about
+    as far above the 95 % quantile as that above the 75 % one (docs/prior.md).
+    """
+    if row.values.get("is_image") == 1.0:
+        return _units_of(space, row)
+    q75, q95 = row.vector(("log2_tokens_q75", "log2_tokens_q95"))
+    if math.isnan(q75 + q95):
+        return _units_of(space, row)
+    longest: np.ndarray = np.minimum(2.0 ** (2.0 * q95 - q75), _field(space, "max_length"))
+    return longest
 
 
 def _parameters(row: Described) -> float:
