@@ -81,6 +81,16 @@ def test_cost_can_always_take_plain(space) -> None:
     assert _best(space, _outlook(space, worse), goal="cost") == [PLAIN]
 
 
+def test_plain_is_no_worse_than_itself_even_on_a_slope(space) -> None:
+    effects = {PLAIN: [0, 1, 2, 2], FAST: [0, 0, 0, 0], STEADY: [0, 0, 0, 5]}
+    outlook = _outlook(space, effects)
+    is_plain = np.array([cell.learning_rate == PLAIN.learning_rate for cell in space.cells])
+    on_a_slope = dataclasses.replace(outlook.pooled, at_stake=np.where(is_plain, 1.0, 0.0))
+    sloping = dataclasses.replace(outlook, pooled=on_a_slope)
+    assert _best(space, sloping, goal="cost")[0] == PLAIN
+    assert _best(space, sloping)[0].learning_rate == STEADY.learning_rate
+
+
 def _in_doubt(space: Space, cells: np.ndarray) -> Outlook:
     """Some cells may all be half a point better or worse than the others."""
     average = _outlook(space, EFFECTS).average

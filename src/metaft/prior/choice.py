@@ -62,8 +62,8 @@ def rank_cells(
     Goal `score`: the highest expected score, at the worst learning rate nearby, less the price
     of failing; at the earliest epoch that is within 0.2 points of it. Goal `cost`: the
     cheapest whose worth in that sense is no less than what `plain` is expected to score, within
-    0.2 points; the answer for `score` always counts as such. Both hold even if the cell is
-    overrated by one standard error, since the cheapest of many is.
+    0.2 points; the answer for `score` and `plain` itself always count as such. Both hold even if
+    the cell is overrated by one standard error, since the cheapest of many is.
 
     Args:
         outlook: What is expected.
@@ -86,6 +86,7 @@ def rank_cells(
     doubts = outlook.doubts(space.plain, weight)
     no_worse = allowed & _is_as_good_as(float(plain), worth, doubts)
     no_worse[order[0]] = True
+    no_worse[space.plain] = allowed[space.plain]
     return one_per_family(np.where(no_worse, -outlook.run_seconds, -np.inf), space)
 
 
