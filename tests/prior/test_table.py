@@ -93,6 +93,23 @@ def test_a_shared_core_does_not_look_like_work(make_world) -> None:
         )
 
 
+def test_steps_are_priced_on_the_machine_of_most_runs(make_world) -> None:
+    ours, *others = make_world(3, recipes=4).traces
+    environment = dataclasses.replace(ours.environment, cpu_model="another")
+    elsewhere = [
+        dataclasses.replace(ours, environment=environment),
+        dataclasses.replace(ours, precision="bf16"),
+    ]
+    for trace in elsewhere:
+        table = tabulate([trace, *others])
+        of_that_run = np.array([r.learning_rate for r in table.space.cells])
+        same = of_that_run == ours.recipe.learning_rate
+        first, rest = table.train_seconds[0], table.train_seconds[1:]
+        assert np.isnan(first[same]).all() and np.isfinite(first[~same]).all()
+        assert np.isfinite(rest).all()
+        assert np.isfinite(table.run_seconds).all()  # compared within the block alone
+
+
 def test_what_a_process_held_before_is_not_the_run_s_memory(make_world) -> None:
     first, grown, *others = make_world(1, recipes=3).traces  # three rates
     measured = [_with_memory(first, 700.0, 400.0), _with_memory(grown, 1800.0, 1600.0)]

@@ -30,6 +30,7 @@ from metaft.prior.describing import describe_all, describe_outside, target_block
 from metaft.prior.encoding import UNKNOWN_FIELDS, is_told_apart
 from metaft.prior.fresh_runs import FRESH_RUNS
 from metaft.prior.leaving_out import OnFit, calibration_figures
+from metaft.prior.machines import Machine
 from metaft.prior.manifest import (
     FEATURES_FILE,
     INITIALISATION,
@@ -361,12 +362,7 @@ def _facts_of(
         "targets": sorted(targets),
         "traces": len(traces),
         "left_out": [dataclasses.asdict(block) for block in table.left_out],
-        "machine": {
-            "cpu_model": newest.environment.cpu_model,
-            "gpu_name": newest.environment.gpu_name,
-            "threads": newest.environment.threads,
-            "precision": newest.precision,
-        },
+        "machine": dataclasses.asdict(Machine.commonest(traces)),
     }
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metaft.errors import PriorError
+from metaft.prior.machines import Machine
 from metaft.prior.space import Space, cuts_of, without_seed
 from metaft.recipes import Recipe
 from metaft.tasks.task import Sort, sort_of
@@ -74,10 +75,12 @@ class TraceTable:
             is perfect), on the test rows, the validation rows and two halves of the test rows.
             Where halves were not scored apart, both are all test rows: an oracle then
             flatters itself, and every regret is too large.
-        train_seconds: Time of the training steps, were the core not shared with others.
-        run_seconds: The same with what else a run needs: the pass of the training and the
-            validation rows through frozen blocks, and the validation scores. What only a
-            recording needs, the test scores of every epoch, does not count.
+        train_seconds: Time of the training steps, were the core not shared with others, on the
+            machine that most runs were made on; seconds of others are not comparable.
+        run_seconds: Time of the training steps, of the pass of the training and the validation
+            rows through frozen blocks and of the validation scores, on any machine. What only a
+            recording needs, the test scores of every epoch, does not count. It is compared
+            within a block alone.
         peak_memory_mib: Peak memory of the run, in a process of its own.
         failed: Share of the seeds whose run had failed by then.
         left_out: Blocks without some recipe that others like them have, so not in the table.
@@ -128,10 +131,12 @@ def tabulate(traces: Iterable[Trace]) -> TraceTable:
     """
     traces = list(traces)
     memory_of = _MemoryOfOneRun.among(traces)
+    machine = Machine.commonest(traces) if traces else None
     runs: dict[Block, dict[Recipe, list[_Run]]] = defaultdict(lambda: defaultdict(list))
     for trace in traces:
         block = Block.of(trace)
-        runs[block][without_seed(trace.recipe)].append(_Run(trace, memory_of(trace)))
+        run = _Run(trace, memory_of(trace), is_priced=Machine.of(trace) == machine)
+        runs[block][without_seed(trace.recipe)].append(run)
     complete = {block: recipes for block, recipes in runs.items() if len(recipes) > 1}
     while lacking := _incomplete(complete):  # Without these another recipe may be usual.
         complete = {block: complete[block] for block in complete.keys() - set(lacking)}
@@ -186,11 +191,12 @@ class _MemoryOfOneRun:
 
 
 class _Run:
-    """One trace, read at any epoch budget."""
+    """One trace, read at any epoch budget; its seconds may tell the price of a step, or not."""
 
-    def __init__(self, trace: Trace, peak_memory_mib: float) -> None:
+    def __init__(self, trace: Trace, peak_memory_mib: float, *, is_priced: bool) -> None:
         self.trace = trace
         self.peak_memory_mib = peak_memory_mib
+        self.is_priced = is_priced
         metric, curve = trace.metric, trace.curve
         self.epochs = [record.epoch for record in curve]
         self.validation = [_points(record.validation.get(metric)) for record in curve]
@@ -222,7 +228,7 @@ class _Run:
         seconds = self.seconds[done - 1] if known else math.nan
         scoring_seconds = self.scoring_seconds[done - 1] if known else math.nan
         measures = {
-            "train_seconds": seconds,
+            "train_seconds": seconds if self.is_priced else math.nan,
             "run_seconds": seconds + scoring_seconds + self.seconds_before,
             "peak_memory_mib": self.peak_memory_mib,
             "failed": float(failed),
