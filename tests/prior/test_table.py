@@ -105,7 +105,8 @@ def test_steps_are_priced_on_the_machine_of_most_runs(make_world) -> None:
         of_that_run = np.array([r.learning_rate for r in table.space.cells])
         same = of_that_run == ours.recipe.learning_rate
         first, rest = table.train_seconds[0], table.train_seconds[1:]
-        assert np.isnan(first[same]).all() and np.isfinite(first[~same]).all()
+        assert np.isnan(first[same]).all()
+        assert np.isfinite(first[~same]).all()
         assert np.isfinite(rest).all()
         assert np.isfinite(table.run_seconds).all()  # compared within the block alone
 
