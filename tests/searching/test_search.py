@@ -149,6 +149,21 @@ def test_a_space_that_does_not_fit_the_task_is_refused_before_any_run(run_search
     assert store.ids() == set()
 
 
+@pytest.mark.parametrize(
+    ("space", "base"),
+    [
+        (SPACE, dataclasses.replace(BASE, precision="fp16")),
+        (SearchSpace({"precision": ("fp32", "fp16")}), BASE),
+    ],
+)
+def test_a_precision_that_the_device_lacks_is_refused_before_any_run(
+    run_search, store, space: SearchSpace, base: Recipe
+) -> None:
+    with pytest.raises(RecipeError, match="fp16.*needs a GPU"):
+        run_search(space=space, base=base, device="cpu")
+    assert store.ids() == set()
+
+
 def test_a_run_that_ran_out_of_patience_is_whole(run_search) -> None:
     base = dataclasses.replace(BASE, epochs=6, learning_rate=1e-9, early_stopping_patience=1)
     result = run_search("grid", trials=1, space=SearchSpace({"batch_size": (8,)}), base=base)

@@ -1,22 +1,25 @@
-"""Fit: whether a search space goes with a task and a backbone."""
+"""Fit: whether a search space goes with a task, a backbone and this machine."""
 
 from __future__ import annotations
 
 from metaft.backbones.backbone import Backbone
 from metaft.errors import RecipeError
+from metaft.finetuning.device import Device, resolve_compute
 from metaft.finetuning.fitness import check_fit
 from metaft.recipes import Recipe
 from metaft.searching.space import Range, SearchSpace
 from metaft.tasks.task import Task
 
 
-def check_space(space: SearchSpace, base: Recipe, task: Task, backbone: Backbone) -> None:
-    """Refuse values that fit neither task nor backbone, before any run.
+def check_space(
+    space: SearchSpace, base: Recipe, task: Task, backbone: Backbone, device: Device = "auto"
+) -> None:
+    """Refuse values that do not fit task, backbone and device, before any run.
 
     Raises:
         RecipeError: Naming the first of them.
     """
-    check_fit(base, task, backbone)
+    _check(base, task, backbone, device)
     longest = _longest(space, base)
     for name, values in space.fields.items():
         for value in (values.low, values.high) if isinstance(values, Range) else values:
@@ -24,7 +27,12 @@ def check_space(space: SearchSpace, base: Recipe, task: Task, backbone: Backbone
                 recipe = (longest if name == "warmup_steps" else base).with_settings({name: value})
             except RecipeError:  # Perhaps it goes with another value of another field.
                 continue
-            check_fit(recipe, task, backbone)
+            _check(recipe, task, backbone, device)
+
+
+def _check(recipe: Recipe, task: Task, backbone: Backbone, device: Device) -> None:
+    check_fit(recipe, task, backbone)
+    resolve_compute(device, recipe.precision)
 
 
 def _longest(space: SearchSpace, base: Recipe) -> Recipe:

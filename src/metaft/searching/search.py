@@ -75,7 +75,7 @@ def search(
         on_trial: Called after each of them, in the order in which they were proposed.
 
     Raises:
-        RecipeError: If the space does not fit the sampler, the task or the backbone.
+        RecipeError: If the space does not fit the sampler, the task, the backbone or the device.
         RunFailedError: If no run gave a score.
     """
     deadline = deadline_of(store, time_limit_seconds)
@@ -100,7 +100,7 @@ def search(
         start=start,
         workers=workers,
     )
-    check_space(plan.space, plan.base, rows, backbone)
+    check_space(plan.space, plan.base, rows, backbone, device)
     walk = Walk(plan, store, on_trial)
     walk.look()
     if workers == 1:
