@@ -103,7 +103,7 @@ def judge(
     answers: dict[tuple[int, ...], Callable[[Described], np.ndarray]] = {}
     found, tasks = [], []
     for at in asked:
-        training = tuple(_training_blocks(world, world.rows[at], keep))
+        training = tuple(training_blocks(world, world.rows[at], keep))
         if not training:
             continue
         if training not in answers:
@@ -115,7 +115,10 @@ def judge(
     return Judged(tuple(sorted(set(tasks))), *figures)
 
 
-def _training_blocks(world: World, left: Described, keep: Keep) -> Iterator[int]:
+def training_blocks(
+    world: World, left: Described, keep: Keep = lambda left, other: True
+) -> Iterator[int]:
+    """Yield the numbers of the blocks that may be learned from where a task is left out."""
     gone = with_relatives([left.task], world.relatives)
     for at, other in enumerate(world.rows):
         if other.task not in gone and keep(left, other):

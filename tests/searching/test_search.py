@@ -159,7 +159,7 @@ def test_a_space_that_does_not_fit_the_task_is_refused_before_any_run(run_search
 def test_a_precision_that_the_device_lacks_is_refused_before_any_run(
     run_search, store, space: SearchSpace, base: Recipe
 ) -> None:
-    with pytest.raises(RecipeError, match="fp16.*needs a GPU"):
+    with pytest.raises(RecipeError, match=r"fp16.*needs a GPU"):
         run_search(space=space, base=base, device="cpu")
     assert store.ids() == set()
 
