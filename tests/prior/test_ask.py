@@ -42,6 +42,19 @@ def test_a_sample_of_a_named_task_is_that_task(shipped: Path, tiny_task) -> None
     assert suggest_for("target", task=sample, rows=16).train_rows == 16
 
 
+def test_the_rows_that_are_scored_take_their_time(shipped: Path, tiny_task) -> None:
+    whole = dataclasses.replace(tiny_task(rows=16, name="target"), source="mirror")
+    few, none = (
+        dataclasses.replace(whole, validation=whole.validation.take(rows)) for rows in ([0, 1], [])
+    )
+    seconds = [
+        suggest_for("target", task=task, rows=512).predicted.train_seconds
+        for task in (None, few, none)
+    ]
+    assert sorted(seconds, reverse=True) == seconds  # without the rows: as a recording has
+    assert len(set(seconds)) == 3
+
+
 def test_features_of_the_usual_columns_do_not_answer_for_other_columns(
     shipped: Path, tiny_task
 ) -> None:

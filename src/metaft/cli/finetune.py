@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from metaft.tasks.task import Task
     from metaft.traces.trace import Trace
 
-MAX_VALIDATION_ROWS = 1000
-"""More of them cost time after every epoch and choose no better."""
-
 
 @click.command(name="finetune")
 @dataset_options
@@ -219,7 +216,7 @@ def _load_rows(
 ) -> tuple[Task, Task]:
     """Return the rows of this run, and the whole task."""
     from metaft.tasks.load import load_task
-    from metaft.tasks.split import subsample
+    from metaft.tasks.split import MAX_VALIDATION_ROWS, subsample
 
     whole = load_task(dataset, columns=columns, offline=offline)
     for notice in whole.notices:

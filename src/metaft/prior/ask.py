@@ -16,6 +16,7 @@ from metaft.prior.choice import Goal, Limits
 from metaft.prior.prior import Prior, newest_prior, shipped_priors
 from metaft.prior.suggest import suggest
 from metaft.tasks.columns import RECOGNISED
+from metaft.traces.trace import VALIDATION_ROWS
 
 if TYPE_CHECKING:
     from metaft.prior.described import Described
@@ -86,6 +87,7 @@ def suggest_for(
         top=top,
         dataset=dataset,
         notes=_notes_on(asked.row, probe=probe),
+        validation_rows=asked.validation_rows,
     )
     return dataclasses.replace(suggestion, probe_seconds=asked.probe_seconds)
 
@@ -131,11 +133,14 @@ class _Asked:
         prior: Answers.
         row: What is known of the dataset.
         probe_seconds: Wall time of the trial steps; None where none were asked for.
+        validation_rows: Rows that the run will score after every epoch; as many as recordings do
+            where the dataset is not loaded.
     """
 
     prior: Prior
     row: Described
     probe_seconds: float | None
+    validation_rows: int
 
 
 def _find_shipped(question: _Question, opened: Prior | None) -> _Asked | None:
@@ -152,9 +157,10 @@ def _find_shipped(question: _Question, opened: Prior | None) -> _Asked | None:
         if known:
             question.check(prior)
             row = _nearest_in_size(known, question.rows)
+            scored = _validation_rows(question.task)
             if question.probe:
-                return _Asked(prior, row, probe_seconds=0.0)
-            return _Asked(prior, row.without_trial(), probe_seconds=None)
+                return _Asked(prior, row, 0.0, scored)
+            return _Asked(prior, row.without_trial(), None, scored)
     return None
 
 
@@ -187,11 +193,19 @@ def _describe(question: _Question, opened: Prior | None) -> _Asked:
     backbone = load_backbone(question.backbone or _own_backbone(prior), offline=offline)
     rows = question.rows or len(task.train)
     row = describe(task, backbone, rows)
+    scored = _validation_rows(task)
     if not question.probe:
-        return _Asked(prior, row, probe_seconds=None)
+        return _Asked(prior, row, None, scored)
     began = time.perf_counter()
     row = describe(task, backbone, rows, with_trial=True)
-    return _Asked(prior, row, probe_seconds=time.perf_counter() - began)
+    return _Asked(prior, row, time.perf_counter() - began, scored)
+
+
+def _validation_rows(task: Task | None) -> int:
+    """Return the rows that `metaft finetune` scores after every epoch, as far as is known."""
+    from metaft.tasks.split import MAX_VALIDATION_ROWS
+
+    return VALIDATION_ROWS if task is None else min(len(task.validation), MAX_VALIDATION_ROWS)
 
 
 def _notes_on(row: Described, *, probe: bool) -> list[str]:

@@ -14,6 +14,7 @@ from metaft.prior.profiles import Profile
 from metaft.prior.scores import UNTUNED, ScoreModel, Tunings
 from metaft.prior.space import Space
 from metaft.prior.table import TraceTable
+from metaft.traces.trace import VALIDATION_ROWS
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +112,8 @@ class OutcomeModels:
         """Return the cells."""
         return self.scores.space
 
-    def look_at(self, row: Described) -> Outlook:
-        """Return what is expected on a task."""
+    def look_at(self, row: Described, validation_rows: int = VALIDATION_ROWS) -> Outlook:
+        """Return what is expected on a task, where so many rows are scored after every epoch."""
         return Outlook(
             average=self.scores.average(row),
             pooled=self.scores.pooled(row),
@@ -120,7 +121,7 @@ class OutcomeModels:
             level=self.scores.score_level(row),
             plateau=self.scores.plateau,
             training_seconds=self.costs.training_seconds(row),
-            run_seconds=self.costs.run_seconds(row),
+            run_seconds=self.costs.run_seconds(row, validation_rows),
             peak_memory_mib=self.costs.peak_memory_mib(row),
             failure=self.failures.probabilities(row),
             distances=self.scores.distances(row),

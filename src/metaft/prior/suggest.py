@@ -20,6 +20,7 @@ from metaft.prior.prior import Prior
 from metaft.prior.starting import recommend_start
 from metaft.prior.suggestion import NearTask, Prediction, RankedRecipe, Suggestion
 from metaft.recipes import Recipe
+from metaft.traces.trace import VALIDATION_ROWS
 
 NEAREST_TASKS = 5
 
@@ -35,6 +36,7 @@ def suggest(
     top: int = 1,
     dataset: str | None = None,
     notes: Iterable[str] = (),
+    validation_rows: int = VALIDATION_ROWS,
 ) -> Suggestion:
     """Suggest a recipe.
 
@@ -47,6 +49,7 @@ def suggest(
         top: Recipes wanted, >= 1; the ones after the first are alternatives.
         dataset: What the user called it; by default the task's name.
         notes: What the caller already had to fall back on.
+        validation_rows: Rows that the run scores after every epoch, >= 0.
 
     Raises:
         PriorError: For an unknown goal, where nothing fits the limits, or where no trace tells
@@ -55,7 +58,7 @@ def suggest(
     if goal not in GOALS:
         raise PriorError(f"goal is {goal!r}; allowed are {', '.join(GOALS)}", "Correct --goal")
     models, calibration = prior.opinion_on(row)
-    tokens, outlook = _look(models, row, goal, limits)
+    tokens, outlook = _look(models, row, validation_rows, goal, limits)
     is_of_another_sort = _is_of_another_sort(prior.manifest, row)
     weight = 0.0 if is_of_another_sort else calibration.weight_at(outlook.distance)
     _check_costs_known(outlook, goal, limits)
@@ -116,17 +119,19 @@ def _fresh_runs(prior: Prior, row: Described, goal: Goal, limits: Limits) -> Fre
     return note_fresh_runs(prior.folder, row.backbone, row.train_rows)
 
 
-def _look(models: OutcomeModels, row: Described, goal: Goal, limits: Limits) -> tuple[int, Outlook]:
+def _look(
+    models: OutcomeModels, row: Described, validation_rows: int, goal: Goal, limits: Limits
+) -> tuple[int, Outlook]:
     """Return how long texts may be, and what is expected of every cell.
 
     What is cheap takes the texts as `plain` does, and so does what would not fit otherwise.
     """
     tokens = length_for(row) if goal == "score" else AS_RECORDED
-    outlook = lengthened(models, tokens).look_at(row)
+    outlook = lengthened(models, tokens).look_at(row, validation_rows)
     try:
         limits.allow(outlook)
     except PriorError:
-        return AS_RECORDED, models.look_at(row)
+        return AS_RECORDED, models.look_at(row, validation_rows)
     return tokens, outlook
 
 

@@ -9,7 +9,11 @@ import numpy as np
 
 from metaft.tasks.task import Split, Task
 
-VALIDATION_SHARE, MAX_VALIDATION_ROWS = 0.2, 1000
+VALIDATION_SHARE = 0.2
+
+MAX_VALIDATION_ROWS = 1000
+"""More of them cost time after every epoch and choose no better."""
+
 TEST_SHARE = 0.2
 _REGRESSION_STRATA = 10  # deciles of the target
 
