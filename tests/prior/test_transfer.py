@@ -94,4 +94,11 @@ def test_transfer_is_judged_and_few_tasks_promise_no_width(two_sizes) -> None:
     assert len(fits) == count_transfer_fits(table, relatives)
     assert [part["tasks"] for part in found["hidden"]] == [6, 6]
     assert {"learned", "plain", "best-average-of-all"} <= set(found["hidden"][0]["methods"])
+    tests = [part["learned - average"] for part in found["hidden"]]
+    for part, test in zip(found["hidden"], tests, strict=True):
+        assert test["rival"] == "best-average-of-all"
+        gain = part["methods"]["learned"]["points"] - part["methods"][test["rival"]]["points"]
+        assert test["points"]["mean"] == pytest.approx(gain)
+    smaller = min(tests, key=lambda test: test["points"]["t_test_p"])["points"]
+    assert smaller["t_test_p_holm"] == pytest.approx(min(1.0, 2 * smaller["t_test_p"]))
     assert found["relative_width"] == math.inf  # six tasks promise nothing

@@ -40,9 +40,14 @@ def test_numbers_are_those_of_the_validation(validation) -> None:
     assert first["mean (95 %)"].startswith(f"{compared['mean']:.2f} (")
 
 
-def test_slices_and_their_goals_stand_apart(validation) -> None:
+def _against_average(validation: dict) -> dict:
     compared = validation["comparisons"]["learned - plain"] | {"rival": "best-average"}
     compared["points"] |= {"t_test_p_holm": 0.0004, "wilcoxon_p_holm": 0.012}
+    return compared
+
+
+def test_slices_and_their_goals_stand_apart(validation) -> None:
+    compared = _against_average(validation)
     part = {"slice": "bert, 512 rows", "tasks": 7, "methods": validation["methods"]}
     validation["slices"] = [{**part, "learned - average": compared}]
     validation["goals"].append({**validation["goals"][1], "scope": "bert, 512 rows", "met": False})
@@ -57,11 +62,14 @@ def test_slices_and_their_goals_stand_apart(validation) -> None:
 def test_what_was_hidden_has_a_table(validation) -> None:
     part = {"asked": "about 128 rows", "tasks": 30, "coverage": 0.733}
     part["methods"] = {"learned": {"regret": 1.104}, "plain": {"regret": 7.83}}
-    validation["transfer"] = {"hidden": [part], "relative_width": 0.361}
+    part["learned - average"] = _against_average(validation)
+    untested = part | {"learned - average": {}}
+    validation["transfer"] = {"hidden": [part, untested], "relative_width": 0.361}
     table = next(table for table in worth_tables(validation) if table.name == "transfer")
     row = dict(zip(table.columns, table.rows[0], strict=True))
     assert (row["learned"], row["plain"], row["random-8"]) == ("1.10", "7.83", "-")
-    assert row["coverage"] == "73.3 %"
+    assert (row["p"], row["coverage"]) == (".012", "73.3 %")
+    assert dict(zip(table.columns, table.rows[1], strict=True))["p"] == "-"
     assert "half of it is 0.36 times the square root" in worth_notes(validation)[-1]
 
 

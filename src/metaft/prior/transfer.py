@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from metaft.prior.calibration import conformal_half_width, relative_error
+from metaft.prior.comparisons import compare_slices
 from metaft.prior.described import Described
 from metaft.prior.judging import judge_methods
 from metaft.prior.leaving_out import LeftOut, OnFit, count_hidden_fits, leave_out_hidden
@@ -72,11 +73,11 @@ def judge_transfer(
         on_fit: Called after every fit, `count_transfer_fits` times at most.
 
     Returns:
-        `hidden`, what each method is worth there, by what was hidden; and `relative_width`,
-        as of `Calibration`, that holds 90 % of the scores there; NaN where nothing could be
-        hidden.
+        `hidden`, what each method is worth there and the tests of `compare_slices`, by what
+        was hidden; and `relative_width`, as of `Calibration`, that holds 90 % of the scores
+        there; NaN where nothing could be hidden.
     """
-    figures, errors, tasks = [], [], []
+    figures, all_judged, errors, tasks = [], [], [], []
     for hidden in hidden_of(table):
         seen = leave_out_hidden(table, rows, relatives, left_out, hidden.rows, on_fit=on_fit)
         if hidden.is_level_known:
@@ -91,6 +92,7 @@ def judge_transfer(
             errors += own
             tasks += [table.blocks[left.row].task for left in seen]
         judged = judge_methods(table, seen, {name: METHODS[name] for name in _METHODS})
+        all_judged.append(judged)
         figures.append(
             {
                 "asked": hidden.asked,
@@ -99,6 +101,8 @@ def judge_transfer(
                 "coverage": _coverage(seen, own) if hidden.is_level_known else math.nan,
             }
         )
+    tests = compare_slices(all_judged)
+    figures = [part | {"learned - average": t} for part, t in zip(figures, tests, strict=True)]
     width = conformal_half_width(np.array(errors), tasks) if errors else math.nan
     return {"hidden": figures, "relative_width": width}
 

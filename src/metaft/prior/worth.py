@@ -11,6 +11,8 @@ from metaft.prior.comparisons import MARGIN_POINTS
 from metaft.prior.goals import WHOLE, Goal, in_unit
 from metaft.prior.wording import UNKNOWN, number_text, or_nan, p_note, p_text, share_text
 
+_GAIN_COLUMNS = ("gain (95 %)", "p", "d_z", "w/t/l")
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -207,29 +209,30 @@ def _slices_table(validation: Mapping[str, Any]) -> Table:
         against, methods = part["learned - average"], part["methods"]
         shown = ("plain", against.get("rival", ""), "learned")
         regrets = (methods.get(name, {}).get("regret") for name in shown)
-        tests = _tested_briefly(against["points"]) if against else (UNKNOWN,) * 4
         names = (_short(part["slice"]), str(part["tasks"]))
-        rows.append((*names, *map(number_text, regrets), *tests, share_text(part.get("coverage"))))
-    columns = ("backbone, rows", "tasks", "plain", "average", "learned", "gain (95 %)")
+        gain = _gain_on_average(part)
+        rows.append((*names, *map(number_text, regrets), *gain, share_text(part.get("coverage"))))
+    columns = ("backbone, rows", "tasks", "plain", "average", "learned")
     title = "Regret by backbone and size; points learned gains on the better average (larger p)"
-    return Table("slices", title, (*columns, "p", "d_z", "w/t/l", "coverage"), tuple(rows))
+    return Table("slices", title, (*columns, *_GAIN_COLUMNS, "coverage"), tuple(rows))
 
 
 def _transfer_table(transfer: Mapping[str, Any]) -> Table:
     """Lay out the regret where the asked backbone, size or sort is hidden, and how sure is sure."""
     methods = ("plain", "best-average-of-all", "learned", "random-8")
-    rows = [
-        (
-            part["asked"],
-            str(part["tasks"]),
-            *(number_text(part["methods"].get(name, {}).get("regret")) for name in methods),
-            share_text(part["coverage"]),
-        )
-        for part in transfer["hidden"]
-    ]
-    columns = ("asked for", "tasks", "plain", "average of all", "learned", "random-8", "coverage")
-    title = "Regret where no such was recorded; coverage of the usual interval"
-    return Table("transfer", title, columns, tuple(rows))
+    rows = []
+    for part in transfer["hidden"]:
+        regrets = (part["methods"].get(name, {}).get("regret") for name in methods)
+        shown = (*map(number_text, regrets), *_gain_on_average(part), share_text(part["coverage"]))
+        rows.append((part["asked"], str(part["tasks"]), *shown))
+    columns = ("asked for", "tasks", "plain", "average of all", "learned", "random-8")
+    title = "Regret where no such was recorded; points learned gains on the average (larger p)"
+    return Table("transfer", title, (*columns, *_GAIN_COLUMNS, "coverage"), tuple(rows))
+
+
+def _gain_on_average(part: Mapping[str, Any]) -> tuple[str, ...]:
+    against = part.get("learned - average")
+    return _tested_briefly(against["points"]) if against else (UNKNOWN,) * len(_GAIN_COLUMNS)
 
 
 def _tested_briefly(figures: Mapping[str, Any]) -> tuple[str, ...]:
