@@ -104,12 +104,14 @@ def judge(
     found, tasks = [], []
     for at in asked:
         training = tuple(training_blocks(world, world.rows[at], keep))
-        if not training:
+        known = _known_cells(world.table, at, training)
+        if not known.size:
             continue
         if training not in answers:
             own = [world.rows[row] for row in training]
             answers[training] = fit(world.table.take(np.array(training)), own)
-        found.append(_judge_block(world.table, at, answers[training](world.rows[at])))
+        effects = answers[training](world.rows[at])
+        found.append(_judge_block(world.table, at, known, effects))
         tasks.append(world.rows[at].task)
     figures = [per_task(values, tasks) for values in zip(*found, strict=True)]
     return Judged(tuple(sorted(set(tasks))), *figures)
@@ -125,8 +127,15 @@ def training_blocks(
             yield at
 
 
-def _judge_block(table: TraceTable, at: int, effects: np.ndarray) -> tuple[float, ...]:
-    known = np.flatnonzero(np.isfinite(table.test[at]))
+def _known_cells(table: TraceTable, at: int, training: Sequence[int]) -> np.ndarray:
+    """Return the cells that a block has, and some block that is learned from."""
+    elsewhere = np.isfinite(table.test[list(training)]).any(0)
+    return np.flatnonzero(np.isfinite(table.test[at]) & elsewhere)
+
+
+def _judge_block(
+    table: TraceTable, at: int, known: np.ndarray, effects: np.ndarray
+) -> tuple[float, ...]:
     chosen = Chosen(known[[np.nanargmax(effects[known])]], float("nan"))
     figures = judge_one(table, at, chosen)
     off = kept_points(table.test[at, known]) - effects[known]

@@ -31,6 +31,7 @@ def _outlook(space: Space, effects: dict[Recipe, list[float]], **changes) -> Out
     frozen = np.array([cell.frozen_fraction > 0 for cell in space.cells])
     facts = {
         "average": average,
+        "is_recorded": np.ones(len(space), dtype=bool),
         "pooled": _sure(average),
         "surrogate": _sure(-average),
         "level": 80.0,

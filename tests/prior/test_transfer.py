@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from metaft.prior import transfer
+from metaft.prior.calibration import choosable, recorded_choice
 from metaft.prior.described import describe_blocks
 from metaft.prior.leaving_out import leave_each_out, leave_out_hidden
 from metaft.prior.table import tabulate
@@ -85,6 +86,27 @@ def test_the_width_of_transfer_covers_what_is_hidden(
     found = judge_transfer(table, rows, world.relatives, left_out)
     assert len(errors) == len(table.blocks)
     assert found["relative_width"] == max(errors) > min(errors) > 0.0
+
+
+def test_a_recipe_that_only_the_hidden_blocks_have_is_not_taken(two_sizes) -> None:
+    """A prior without these blocks has no such cell, however good models guess it to be."""
+    table, rows, relatives, left_out = two_sizes
+    hidden = next(one for one in hidden_of(table) if one.asked == "about 512 rows")
+    full = np.flatnonzero(table.space.epochs == table.space.epochs.max())
+    only_there = next(at for at in full if at != table.space.plain)
+    family = table.space.families == table.space.families[only_there]
+    scores = table.test.copy()
+    scores[np.ix_([at for at in range(len(rows)) if at not in hidden.rows], family)] = np.nan
+    lacking = dataclasses.replace(table, test=scores)
+    seen = leave_out_hidden(lacking, rows, relatives, left_out, hidden.rows)
+    for left in seen:
+        allowed = choosable(lacking, left.row, left.outlook)
+        assert not allowed[family].any()
+        assert allowed[~family].all()
+        praised = dataclasses.replace(
+            left.outlook, pooled=dataclasses.replace(left.outlook.pooled, effects=family * 99.0)
+        )
+        assert not family[recorded_choice(lacking, left.row, praised, 0.0)]
 
 
 def test_transfer_is_judged_and_few_tasks_promise_no_width(two_sizes) -> None:

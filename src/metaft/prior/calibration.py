@@ -157,9 +157,19 @@ def tasks_of(table: TraceTable) -> list[str]:
     return [block.task for block in table.blocks]
 
 
+def choosable(table: TraceTable, row: int, outlook: Outlook) -> np.ndarray:
+    """Return which cells `(cells,)` a suggestion for a block can be judged by.
+
+    They are recorded for it, and for some training block: a prior without the one has no such cell,
+    so where sizes or backbones are hidden with all their recipes none of these may be taken.
+    """
+    known: np.ndarray = np.isfinite(table.test[row]) & outlook.is_recorded
+    return known
+
+
 def recorded_choice(table: TraceTable, row: int, outlook: Outlook, weight: float) -> int:
     """Return the cell that would be suggested for a block, among those recorded for it."""
-    allowed = np.isfinite(table.test[row])
+    allowed = choosable(table, row, outlook)
     return rank_cells(outlook, table.space, weight=weight, goal="score", allowed=allowed)[0]
 
 

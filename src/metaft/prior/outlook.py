@@ -23,6 +23,7 @@ class Outlook:
 
     Attributes:
         average: Points relative to the task's mean, as the alike training blocks had them.
+        is_recorded: Whether some training block has the cell.
         pooled: What is expected of a task that is not known; recipes, sizes and backbones lend
             to each other.
         surrogate: What is expected of a task with these features.
@@ -36,6 +37,7 @@ class Outlook:
     """
 
     average: np.ndarray
+    is_recorded: np.ndarray
     pooled: Profile
     surrogate: Profile
     level: float
@@ -116,6 +118,7 @@ class OutcomeModels:
         """Return what is expected on a task, where so many rows are scored after every epoch."""
         return Outlook(
             average=self.scores.average(row),
+            is_recorded=np.isfinite(self.scores.averages.effects).any(0),
             pooled=self.scores.pooled(row),
             surrogate=self.scores.surrogate(row),
             level=self.scores.score_level(row),

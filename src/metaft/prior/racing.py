@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from metaft.finetuning.lead import RACERS, winner_of
+from metaft.prior.calibration import choosable
 from metaft.prior.choice import one_per_family, rank_cells
 from metaft.prior.chosen import Chooser, Chosen
 from metaft.prior.leaving_out import LeftOut
@@ -76,10 +77,8 @@ def race_learned(racers: int = RACERS) -> Chooser:
 
     def take(table: TraceTable, left: LeftOut) -> Chosen | None:
         weight = left.calibration.weight_at(left.outlook.distance)
-        recorded = np.isfinite(table.test[left.row])
-        ranked = rank_cells(
-            left.outlook, table.space, weight=weight, goal="score", allowed=recorded
-        )
+        allowed = choosable(table, left.row, left.outlook)
+        ranked = rank_cells(left.outlook, table.space, weight=weight, goal="score", allowed=allowed)
         return race(table, left.row, ranked, racers=racers) if ranked else None
 
     return take

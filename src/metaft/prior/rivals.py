@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from metaft.prior.averages import mean_known
+from metaft.prior.calibration import choosable
 from metaft.prior.choice import Goal, rank_cells
 from metaft.prior.chosen import Chooser, Chosen, take_highest, take_one
 from metaft.prior.leaving_out import LeftOut
@@ -117,6 +118,6 @@ METHODS: dict[str, Chooser] = {**OWN, **ONE_RUN, **SEARCHES}
 
 
 def _ask(table: TraceTable, left: LeftOut, goal: Goal, weight: float) -> Chosen:
-    allowed = np.isfinite(table.test[left.row])
+    allowed = choosable(table, left.row, left.outlook)
     order = rank_cells(left.outlook, table.space, weight=weight, goal=goal, allowed=allowed)
     return take_one(table, left, order[0])

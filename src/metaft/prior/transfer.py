@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from metaft.prior.calibration import conformal_half_width, relative_error
+from metaft.prior.calibration import choosable, conformal_half_width, relative_error
 from metaft.prior.comparisons import compare_slices
 from metaft.prior.described import Described
 from metaft.prior.judging import judge_methods
@@ -80,6 +80,7 @@ def judge_transfer(
     figures, all_judged, errors, tasks = [], [], [], []
     for hidden in hidden_of(table):
         seen = leave_out_hidden(table, rows, relatives, left_out, hidden.rows, on_fit=on_fit)
+        seen = [left for left in seen if choosable(table, left.row, left.outlook).any()]
         if hidden.is_level_known:
             known = _sorts_without(table, hidden)
             seen = [left for left in seen if table.blocks[left.row].sort in known]
