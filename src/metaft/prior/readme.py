@@ -29,7 +29,7 @@ _MEANING = {
     "tpe-N": "TPE, N full runs, the best on validation",
 }
 
-_SHOWN = ("methods", "points", "slices", "goals")
+_SHOWN = ("methods", "points", "slices", "transfer", "goals")
 """Tables; `metaft prior check` prints the others, too."""
 
 
