@@ -43,6 +43,7 @@ def test_the_contract(prior: Prior, target) -> None:
         "start",
         "screening",
         "fresh_runs",
+        "left_out",
         "probe",
         "alternatives",
     ]
@@ -205,6 +206,16 @@ def test_texts_are_cut_where_the_time_is_too_short_for_them(prior: Prior, target
 
 def test_a_prior_without_screening_says_nothing_of_it(prior: Prior, target) -> None:
     assert suggest(prior, target).to_mapping()["screening"] is None
+
+
+def test_what_the_left_out_tasks_showed_is_said(prior: Prior, target) -> None:
+    score, cost = (suggest(prior, target, goal=goal).left_out for goal in ("score", "cost"))
+    assert score is not None
+    assert cost is not None
+    compared = prior.manifest["validation"]["comparisons"]
+    assert score.on_plain.points == compared["learned - plain"]["points"]["mean"]
+    assert cost.on_plain.points == compared["learned-cost - plain"]["points"]["mean"]
+    assert suggest(prior, target, limits=Limits(seconds=1e6)).left_out is None
 
 
 def test_what_fresh_runs_showed_is_said(world_prior: Path, target, tmp_path: Path) -> None:

@@ -168,6 +168,8 @@ def _facts(answer: Mapping[str, Any]) -> Table:
         table.add_row("screened", escape(answer["screening"]["said"]))
     if answer["fresh_runs"]:
         table.add_row("fresh runs", escape(answer["fresh_runs"]["said"]))
+    if answer["left_out"]:
+        table.add_row("left out", escape(answer["left_out"]["said"]))
     if answer["probe"]:
         table.add_row("probe", probe_in_words(answer["probe"]))
     if answer["fallback"]:

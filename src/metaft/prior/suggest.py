@@ -13,6 +13,7 @@ from metaft.prior.calibration import Calibration
 from metaft.prior.choice import GOALS, NO_LIMITS, Goal, Limits, rank_cells
 from metaft.prior.described import Described
 from metaft.prior.fresh_runs import FreshNote, note_fresh_runs
+from metaft.prior.left_out_note import LeftOutNote, note_left_out
 from metaft.prior.lengths import AS_RECORDED, length_for, lengthen, lengthened
 from metaft.prior.manifest import Manifest
 from metaft.prior.outlook import OutcomeModels, Outlook
@@ -99,6 +100,7 @@ def suggest(
         start=recommend_start(prior.folder, row.backbone, row.train_rows),
         screening=screened[0],
         fresh_runs=_fresh_runs(prior, row, goal, limits),
+        left_out=_left_out(prior, row, goal, limits),
     )
 
 
@@ -117,6 +119,13 @@ def _fresh_runs(prior: Prior, row: Described, goal: Goal, limits: Limits) -> Fre
     if goal != "score" or limits != NO_LIMITS:
         return None
     return note_fresh_runs(prior.folder, row.backbone, row.train_rows)
+
+
+def _left_out(prior: Prior, row: Described, goal: Goal, limits: Limits) -> LeftOutNote | None:
+    """Return what the prior's validation says; it bounded neither time nor memory."""
+    if limits != NO_LIMITS:
+        return None
+    return note_left_out(prior.manifest["validation"], row.block.sort, goal)
 
 
 def _look(

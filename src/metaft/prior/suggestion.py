@@ -9,6 +9,7 @@ from typing import Any
 
 from metaft.prior.adopting import Adoption
 from metaft.prior.fresh_runs import FreshNote
+from metaft.prior.left_out_note import LeftOutNote
 from metaft.prior.starting import Start
 from metaft.recipes import Recipe
 
@@ -80,6 +81,8 @@ class Suggestion:
             likewise, each by itself.
         fresh_runs: What the prior's suggestions reached in fresh runs of like size; None where
             there were none, or where what a run costs was asked about.
+        left_out: What the prior's suggestions reached on its own tasks, each left out in turn; None
+            where that says nothing of such a task, or where a run is to keep within limits.
         probe_seconds: Wall time of the trial steps that it was asked to take first, 0 where
             they were known already; None where it was asked without.
     """
@@ -97,6 +100,7 @@ class Suggestion:
     start: Start
     screening: Adoption | None = None
     fresh_runs: FreshNote | None = None
+    left_out: LeftOutNote | None = None
     probe_seconds: float | None = None
 
     def to_mapping(self) -> dict[str, Any]:
@@ -114,6 +118,7 @@ class Suggestion:
             "start": self.start.to_mapping(),
             "screening": self.screening and self.screening.to_mapping(),
             "fresh_runs": self.fresh_runs and self.fresh_runs.to_mapping(),
+            "left_out": self.left_out and self.left_out.to_mapping(),
             "probe": probe,
             "alternatives": [other.to_mapping() for other in self.alternatives],
         }
