@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from metaft.comparing.writing import JSON_FILE
-from metaft.prior.comparisons import MARGIN_POINTS, TIE_POINTS
 from metaft.prior.fresh_runs import FreshRuns, FreshSize, Lead
+from metaft.prior.margins import MARGIN_POINTS, TIE_POINTS
 from metaft.significance import (
     NonInferiority,
     PairedComparison,

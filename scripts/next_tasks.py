@@ -3,12 +3,13 @@
     python scripts/next_tasks.py FOLDER --tasks tweet_eval/emotion,rotten_tomatoes,...
 
 The folder is that of a prior fitted to the traces of the first tasks and of the next ones. Every
-task is left out with its relatives; figures are over the named tasks alone, at 512 rows.
+task is left out with its relatives; figures are over the named tasks alone, at 512 rows on MiniLM.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from metaft.prior.prior import Prior
 from metaft.prior.rivals import METHODS
 from metaft.significance import PairedComparison, compare_paired, holm
 
-TRAIN_ROWS = 512
+TRAIN_ROWS, BACKBONE = 512, "sentence-transformers/all-MiniLM-L6-v2"
 SHUFFLES = 3
 MODELS = ("committee", "process", "forest", "neighbours", "pooled", "cut average", "average")
 CHOICES = ("learned", "plain", "best-average", "best-average-of-all", "random-8")
@@ -60,11 +61,16 @@ def _blocks_of(world: World, tasks: Sequence[str]) -> list[int]:
     found = [
         at
         for at, row in enumerate(world.rows)
-        if row.task in tasks and row.train_rows > TRAIN_ROWS // 2
+        if row.task in tasks and row.backbone == BACKBONE and _is_of_that_size(row.train_rows)
     ]
     if missing := sorted(set(tasks) - {world.rows[at].task for at in found}):
         raise SystemExit(f"the prior has no traces of {missing[0]} at about {TRAIN_ROWS} rows")
     return found
+
+
+def _is_of_that_size(train_rows: int) -> bool:
+    """Say whether a task was asked for so many rows; a small one has fewer."""
+    return round(math.log2(train_rows)) == round(math.log2(TRAIN_ROWS))
 
 
 _Test = tuple[str, PairedComparison]

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from metaft.prior.averages import Averages, effects_of
+from metaft.prior.averages import Averages, effects_of, stronger_average
 from metaft.prior.table import Block, tabulate
 
 
@@ -53,3 +53,10 @@ def test_what_a_few_blocks_have_is_not_usual() -> None:
     effects[2:, 1] = np.nan
     usual = Averages(blocks, effects).usual_at(blocks[0])
     assert usual.tolist() == [False, True, True]
+
+
+def test_the_stronger_average_is_the_one_with_more_points() -> None:
+    means = {"best-average": {"points": 70.0}, "best-average-of-all": {"points": 71.0}}
+    assert stronger_average(means) == "best-average-of-all"
+    assert stronger_average(means | {"best-average": {"points": 72.0}}) == "best-average"
+    assert stronger_average({"plain": {"points": 99.0}}) is None

@@ -5,14 +5,13 @@ import pytest
 from scipy import stats
 
 from metaft.prior.comparisons import (
-    MARGIN_POINTS,
     compare_methods,
     compare_race,
     compare_slices,
     rank_methods,
-    stronger_average,
 )
 from metaft.prior.judging import Judged
+from metaft.prior.margins import MARGIN_POINTS
 from metaft.significance import holm
 
 _TASKS = tuple(f"task{at:02d}" for at in range(20))
@@ -98,13 +97,6 @@ def test_ranks(judged) -> None:
     assert ranks["critical_difference"] == pytest.approx(expected, rel=1e-3)
     assert {"learned", "random-8"} <= {*ranks["not_told_apart"][0]}
     assert rank_methods(_judged(plain=0.0, learned=1.0)) == {}
-
-
-def test_the_stronger_average_is_the_rival(judged) -> None:
-    assert stronger_average(judged.means()) == "best-average"
-    other = _judged(best_average=0.0, best_average_of_all=3.0)
-    assert stronger_average(other.means()) == "best-average-of-all"
-    assert stronger_average({}) is None
 
 
 def test_slices_are_one_family(judged) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metaft.comparing.results import POINTS, MethodResult, TaskResult
-from metaft.prior.comparisons import MARGIN_POINTS, TIE_POINTS
+from metaft.prior.margins import MARGIN_POINTS, TIE_POINTS
 from metaft.significance import (
     Interval,
     NonInferiority,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +70,16 @@ class Averages:
         of_sort = of_sort if of_sort.any() else np.ones_like(of_sort)
         same = of_sort & np.array([block.backbone == asked.backbone for block in self.blocks])
         return same if same.any() else of_sort
+
+
+def stronger_average(means: Mapping[str, Mapping[str, float]]) -> str | None:
+    """Return which best-average recipe does better, that of the block's like or of all.
+
+    Args:
+        means: Method -> figure -> its mean, `points` among them.
+    """
+    known = [name for name in ("best-average", "best-average-of-all") if name in means]
+    return max(known, key=lambda name: means[name]["points"], default=None)
 
 
 def effects_of(points: np.ndarray) -> np.ndarray:

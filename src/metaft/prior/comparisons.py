@@ -7,12 +7,14 @@ it differs from one method to the other just as their points do, with the sign r
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from metaft.prior.averages import stronger_average
 from metaft.prior.judging import FLOOR_POINTS, Judged
+from metaft.prior.margins import MARGIN_POINTS, TIE_POINTS
 from metaft.prior.rivals import ONE_RUN, SEARCHES
 from metaft.significance import (
     PairedComparison,
@@ -21,12 +23,6 @@ from metaft.significance import (
     holm,
     show_non_inferiority,
 )
-
-MARGIN_POINTS = 0.3
-"""A method that is less than this worse is no worse; fixed before anything was measured."""
-
-TIE_POINTS = 0.05
-"""Differences up to this are ties in win/tie/loss: they vanish in the printed tables."""
 
 MEASURES = {"points": TIE_POINTS, "normalised_regret_saved": TIE_POINTS / FLOOR_POINTS}
 """What is tested, the candidate being better above 0 -> differences up to which are ties."""
@@ -103,12 +99,6 @@ def compare_slices(slices: Sequence[Judged]) -> list[dict[str, Any]]:
         for figures, one in zip(found.values(), _figures_of(compared), strict=True):
             figures[measure] = one
     return [found.get(judged, {}) for judged in slices]
-
-
-def stronger_average(means: Mapping[str, Mapping[str, float]]) -> str | None:
-    """Return which best-average recipe does better, that of the block's like or of all."""
-    known = [name for name in ("best-average", "best-average-of-all") if name in means]
-    return max(known, key=lambda name: means[name]["points"], default=None)
 
 
 def _is_tested(judged: Judged, rival: str | None) -> bool:

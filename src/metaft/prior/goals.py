@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from metaft.prior.comparisons import MARGIN_POINTS, stronger_average
+from metaft.prior.averages import stronger_average
+from metaft.prior.margins import MARGIN_POINTS
 
 FEWEST_TASKS = 60
 MOST_REGRET_POINTS = 1.5

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from metaft.prior.averages import stronger_average
 from metaft.prior.choice import Goal
-from metaft.prior.comparisons import MARGIN_POINTS, stronger_average
 from metaft.prior.goals import LEVEL
+from metaft.prior.margins import MARGIN_POINTS
 from metaft.prior.wording import number_text, or_nan, p_note
 from metaft.tasks.task import Sort
 

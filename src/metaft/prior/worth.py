@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metaft.prior.comparisons import MARGIN_POINTS
 from metaft.prior.goals import WHOLE, Goal, in_unit
+from metaft.prior.margins import MARGIN_POINTS
 from metaft.prior.wording import UNKNOWN, number_text, or_nan, p_note, p_text, share_text
 
 _GAIN_COLUMNS = ("gain (95 %)", "p", "d_z", "w/t/l")
