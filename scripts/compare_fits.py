@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from compare_surrogates import World, training_blocks
+from compare_surrogates import World, profile_error, training_blocks
 from fresh_tests import DIFFERENCE, tell_difference
 from rich.console import Console
 from rich.table import Table
-from surrogates import fit_process
+from surrogates import Answer, fit_process
 
 from metaft.prior.calibration import per_task
+from metaft.prior.described import Described
 from metaft.prior.prior import Prior
-from metaft.prior.profiles import kept_points
 from metaft.prior.table import Block
 from metaft.significance import compare_paired
 
@@ -64,21 +64,26 @@ def main() -> None:
 
 def judge_fit(world: World, truth: World, blocks: Sequence[Block]) -> Fitted:
     """Judge the process as it is fitted to one world by the scores of another."""
-    found = [_judge_block(world, truth, block) for block in blocks]
+    answers: dict[str, Answer] = {}
+    found = []
+    for block in blocks:
+        row = world.rows[world.table.blocks.index(block)]
+        if block.task not in answers:  # One fit serves all sizes of a task.
+            training = list(training_blocks(world, row))
+            own = [world.rows[at] for at in training]
+            answers[block.task] = fit_process()(world.table.take(training), own)
+        found.append(_judge_block(world, truth, row, answers[block.task]))
     error, points = np.array(found).T
     return Fitted(error, points)
 
 
-def _judge_block(world: World, truth: World, block: Block) -> tuple[float, float]:
-    row = world.rows[world.table.blocks.index(block)]
-    training = list(training_blocks(world, row))
-    answer = fit_process()(world.table.take(training), [world.rows[at] for at in training])
+def _judge_block(world: World, truth: World, row: Described, answer: Answer) -> tuple[float, float]:
     effects = dict(zip(world.table.space.cells, answer(row), strict=True))
-    scores = truth.table.test[truth.table.blocks.index(block)]
+    scores = truth.table.test[truth.table.blocks.index(row.block)]
     known = np.flatnonzero(np.isfinite(scores))
     expected = np.array([effects[truth.table.space.cells[at]] for at in known])
-    off = kept_points(scores[known]) - expected
-    return float(np.nanvar(off)), float(scores[known][np.nanargmax(expected)])
+    chosen = float(scores[known][np.nanargmax(expected)])
+    return profile_error(scores[known], expected), chosen
 
 
 def _parts(blocks: Sequence[Block]) -> list[tuple[str, list[int]]]:

@@ -138,8 +138,13 @@ def _judge_block(
 ) -> tuple[float, ...]:
     chosen = Chosen(known[[np.nanargmax(effects[known])]], float("nan"))
     figures = judge_one(table, at, chosen)
-    off = kept_points(table.test[at, known]) - effects[known]
-    return figures["points"], figures["regret"], figures["normalised_regret"], float(np.nanvar(off))
+    error = profile_error(table.test[at, known], effects[known])
+    return figures["points"], figures["regret"], figures["normalised_regret"], error
+
+
+def profile_error(scores: np.ndarray, expected: np.ndarray) -> float:
+    """Return the error of a whole profile in squared points, losses beyond 10 points cut."""
+    return float(np.nanvar(kept_points(scores) - expected))
 
 
 _HEAD = ["points", "regret", "normalised", "error"]

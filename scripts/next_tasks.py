@@ -9,7 +9,6 @@ task is left out with its relatives; figures are over the named tasks alone, at 
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,13 +19,15 @@ from rich.console import Console
 from rich.table import Table
 from surrogates import SURROGATES
 
+from metaft.backbones.load import default_backbone
 from metaft.prior.judging import judge_methods
 from metaft.prior.leaving_out import leave_each_out
 from metaft.prior.prior import Prior
 from metaft.prior.rivals import METHODS
+from metaft.prior.table import Block
 from metaft.significance import PairedComparison, compare_paired, holm
 
-TRAIN_ROWS, BACKBONE = 512, "sentence-transformers/all-MiniLM-L6-v2"
+TRAIN_ROWS = 512
 SHUFFLES = 3
 MODELS = ("committee", "process", "forest", "neighbours", "pooled", "cut average", "average")
 CHOICES = ("learned", "plain", "best-average", "best-average-of-all", "random-8")
@@ -58,19 +59,13 @@ def _blocks_of(world: World, tasks: Sequence[str]) -> list[int]:
     Raises:
         SystemExit: If a task has none.
     """
+    alike = Block("", default_backbone("text"), TRAIN_ROWS).likes
     found = [
-        at
-        for at, row in enumerate(world.rows)
-        if row.task in tasks and row.backbone == BACKBONE and _is_of_that_size(row.train_rows)
+        at for at, row in enumerate(world.rows) if row.task in tasks and row.block.likes == alike
     ]
     if missing := sorted(set(tasks) - {world.rows[at].task for at in found}):
         raise SystemExit(f"the prior has no traces of {missing[0]} at about {TRAIN_ROWS} rows")
     return found
-
-
-def _is_of_that_size(train_rows: int) -> bool:
-    """Say whether a task was asked for so many rows; a small one has fewer."""
-    return round(math.log2(train_rows)) == round(math.log2(TRAIN_ROWS))
 
 
 _Test = tuple[str, PairedComparison]

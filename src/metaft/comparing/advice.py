@@ -13,6 +13,7 @@ from metaft.prior.prior import Prior, newest_prior
 from metaft.prior.suggestion import Suggestion
 from metaft.recipes import Recipe
 from metaft.tasks.task import Kind, Task
+from metaft.traces.trace import VALIDATION_ROWS
 
 
 class Adviser:
@@ -67,6 +68,7 @@ class Adviser:
             task=task,
             probe=probe,
             top=max(1, racers),
+            validation_rows=min(len(task.validation), VALIDATION_ROWS),
         )
         racing, not_racing = _racers_of(suggestion) if racers else ((), "")
         return Choice(

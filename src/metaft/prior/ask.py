@@ -39,6 +39,7 @@ def suggest_for(
     offline: bool = False,
     task: Task | None = None,
     probe: bool = False,
+    validation_rows: int | None = None,
 ) -> Suggestion:
     """Suggest a recipe for a dataset.
 
@@ -61,6 +62,8 @@ def suggest_for(
         task: The dataset, where it is loaded already; it may be a sample.
         probe: Let the prior know what a few trial steps on the dataset tell. Where it ships
             that, or this was asked before, none are taken.
+        validation_rows: Rows that the run scores after every epoch; None takes what
+            `metaft finetune` does.
 
     Raises:
         UserError: If prior, dataset or backbone cannot be had, nothing fits the limits, or the
@@ -87,7 +90,7 @@ def suggest_for(
         top=top,
         dataset=dataset,
         notes=_notes_on(asked.row, probe=probe),
-        validation_rows=asked.validation_rows,
+        validation_rows=asked.validation_rows if validation_rows is None else validation_rows,
     )
     return dataclasses.replace(suggestion, probe_seconds=asked.probe_seconds)
 
