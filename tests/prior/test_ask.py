@@ -53,6 +53,8 @@ def test_the_rows_that_are_scored_take_their_time(shipped: Path, tiny_task) -> N
     ]
     assert sorted(seconds, reverse=True) == seconds  # without the rows: as a recording has
     assert len(set(seconds)) == 3
+    named = suggest_for("target", rows=512, validation_rows=2).predicted.train_seconds
+    assert named == seconds[1]  # whoever scores other rows than metaft finetune says so
 
 
 def test_features_of_the_usual_columns_do_not_answer_for_other_columns(
