@@ -11,7 +11,7 @@ _POOL_BATCHES = 16  # Rows are sorted by length within pools of so many batches.
 # Of forward passes without gradients. MiniLM on one core: 64 rows of 128 tokens took 12 to 25 %
 # longer a row than 16 of them, 8,192 tokens of short texts 20 to 50 % longer than 1,024.
 _EVALUATION_ROWS = 64
-_EVALUATION_TOKENS = 2048
+EVALUATION_TOKENS = 2048  # what it takes is priced by this, too
 
 
 def training_batches(
@@ -52,7 +52,7 @@ def evaluation_batches(lengths: np.ndarray) -> Iterator[np.ndarray]:
     order = np.argsort(-lengths, kind="stable")
     at = 0
     while at < len(order):
-        fitting = _EVALUATION_TOKENS // int(lengths[order[at]])
+        fitting = EVALUATION_TOKENS // int(lengths[order[at]])
         count = min(_EVALUATION_ROWS, max(1, fitting))
         yield order[at : at + count]
         at += count

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metaft.features.dataset import TOKEN_LEVELS
+from metaft.finetuning.batches import EVALUATION_TOKENS
 from metaft.prior.described import Described
 from metaft.prior.space import Space
 from metaft.prior.table import TraceTable
@@ -27,7 +28,6 @@ _UNKNOWN_TOKENS = 64.0
 _BYTES_PER_WEIGHT = 4
 _BYTES_PER_LEARNED = 16  # weight, gradient and two moments of AdamW, each float32
 _GIGA, _MEBI = 1e9, float(1 << 20)
-_SCORED_UNITS = 2048.0  # about so many tokens are scored at once, however long the rows are
 _BLOCKS_KEPT = 1024  # a validation fits hundreds of times to the same blocks
 
 
@@ -132,7 +132,7 @@ class _Amounts:
             _BYTES_PER_LEARNED * learned / _MEBI,
             _BYTES_PER_WEIGHT * batch_size * longest * learning / width / _MEBI,
             # Scoring passes through what learns; below that the hidden states are cached.
-            (learning > 0) * _BYTES_PER_WEIGHT * _SCORED_UNITS * longest * width / _MEBI,
+            (learning > 0) * _BYTES_PER_WEIGHT * EVALUATION_TOKENS * longest * width / _MEBI,
         ]
         return cls(
             work=np.stack(work, axis=1),
