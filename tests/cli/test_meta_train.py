@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from metaft import cli
-from metaft.prior import fit
+from metaft.prior import admitting
 from metaft.traces.store import TraceStore
 
 TASKS = "uci_sentences_yelp,convention_2012_party"
@@ -136,7 +136,7 @@ def test_bad_options_of_the_initialisation_are_named(
 def test_what_a_shipped_prior_must_not_learn_is_refused_before_any_run(
     tmp_path: Path, backbone_folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit, "shipped_folder", lambda name: tmp_path)
+    monkeypatch.setattr(admitting, "shipped_folder", lambda name: tmp_path)
     options = _options(tmp_path, backbone_folder)
     options[options.index("--tasks") + 1] = "uci_sentences_yelp,uci_sentences_imdb"
     result = _metaft(*options)

@@ -13,9 +13,9 @@ import pytest
 from torch import nn
 
 from metaft.backbones.load import load_backbone
-from metaft.errors import PriorError, UserError
+from metaft.errors import PriorError
 from metaft.finetuning.outcome import Costs
-from metaft.prior import fit as fit_module
+from metaft.prior.admitting import check_prior_folder
 from metaft.prior.ask import suggest_for
 from metaft.prior.check import check_prior
 from metaft.prior.choice import Limits
@@ -130,7 +130,7 @@ def test_an_initialisation_survives_a_new_fit(folder: Path, traces, make_world, 
     assert "init.checkpoint.safetensors" not in prior.manifest["files"]
     assert (out / "initialisation.json").read_text() == "what a comparison said"
     assert (out / "fresh_runs.json").read_text() == "what fresh runs said"
-    fit_module.check_prior_folder(out)
+    check_prior_folder(out)
 
 
 def test_a_folder_with_other_things_is_left_alone(traces, tmp_path: Path) -> None:
@@ -138,12 +138,6 @@ def test_a_folder_with_other_things_is_left_alone(traces, tmp_path: Path) -> Non
     with pytest.raises(PriorError, match=r"holds thesis\.tex, which is no part of a prior"):
         fit_prior(traces, tmp_path)
     assert (tmp_path / "thesis.tex").exists()
-
-
-def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot be written"):
-        fit_module.check_prior_folder(tmp_path / "file" / "prior")
 
 
 def test_targets_are_no_training_tasks(traces, files, tmp_path: Path) -> None:
@@ -158,16 +152,6 @@ def test_rows_that_changed_are_noticed(traces, files, tmp_path: Path) -> None:
     with pytest.raises(PriorError, match="are not those its traces were recorded on"):
         fit_prior(stale, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_shipped_priors_do_not_learn_from_targets(monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(fit_module, "shipped_folder", lambda name: tmp_path)
-    shipped = fit_module.is_shipped(tmp_path / "new-v0")
-    assert shipped
-    for task in ("ag_news", "uci_sentences_imdb"):
-        with pytest.raises(PriorError, match="a shipped prior must not"):
-            fit_module.check_tasks([task], [], is_shipped=shipped)
-        fit_module.check_tasks([task], [], is_shipped=False)
 
 
 def test_one_prior_knows_one_modality(make_world, tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def command(
     _refuse_idle_options(click.get_current_context(), stages)
     tasks = select_tasks(selector)
     if "prior" in stages:  # Refused before hours of recording.
-        from metaft.prior.fit import check_prior_folder, check_tasks, is_shipped
+        from metaft.prior.admitting import check_prior_folder, check_tasks, is_shipped
 
         check_prior_folder(out)
         check_tasks(tasks, (), is_shipped=is_shipped(out))

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from metaft.prior.admitting import is_shipped
 from metaft.prior.described import describe_blocks
-from metaft.prior.fit import is_shipped, judge_prior
+from metaft.prior.fit import judge_prior
 from metaft.prior.fitted import read_described
 from metaft.prior.leaving_out import OnFit
 from metaft.prior.manifest import SCREENING, finite

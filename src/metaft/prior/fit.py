@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import shutil
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metaft.errors import PriorError
-from metaft.files import (
-    refuse_unwritable,
-    refuse_working_folder,
-    sha256_of,
-    shipped_folder,
-    written_beside,
+from metaft.files import sha256_of, written_beside
+from metaft.prior.admitting import (
+    check_modality,
+    check_prior_folder,
+    check_tasks,
+    is_shipped,
+    kept_names,
+    outside_blocks,
+    those_told_apart,
 )
 from metaft.prior.described import (
     Described,
@@ -27,14 +26,11 @@ from metaft.prior.described import (
     frame_from_described,
 )
 from metaft.prior.describing import describe_all, describe_outside, target_blocks
-from metaft.prior.encoding import UNKNOWN_FIELDS, is_told_apart
-from metaft.prior.fresh_runs import FRESH_RUNS
+from metaft.prior.facts import facts_of
 from metaft.prior.leaving_out import OnFit, calibration_figures
-from metaft.prior.machines import Machine
 from metaft.prior.manifest import (
     FEATURES_FILE,
     INITIALISATION,
-    MANIFEST,
     PRIOR_SCHEMA,
     README,
     SCREENING,
@@ -46,18 +42,12 @@ from metaft.prior.probing import count_fits_of_check, judge_probe
 from metaft.prior.readme import render_readme
 from metaft.prior.scores import ScoreModel
 from metaft.prior.screening import Pair, find_pairs, modality_of, screen, traces_of
-from metaft.prior.space import Space
-from metaft.prior.starting import EVIDENCE
 from metaft.prior.table import Block, TraceTable, tabulate
 from metaft.prior.validate import validate
 from metaft.tasks.card import relatives_of
-from metaft.tasks.select import forbidden_in_shipped_priors
-from metaft.traces.outside import is_outside
 
 if TYPE_CHECKING:
     from metaft.traces.trace import Trace
-
-_LOGGER = logging.getLogger(__name__)
 
 OnStep = Callable[[str, int, int], None]
 """Called with what is being done, the steps done, and the steps in all."""
@@ -104,34 +94,20 @@ def fit_prior(
     from metaft.traces.table import read_parquet
 
     check_prior_folder(out)
-    _check_modality(traces)
+    check_modality(traces)
     if screening is None and (out / SCREENING).is_file():
         screening = read_parquet(out / SCREENING)
     pairs = (
         find_pairs(screening, modality_of(traces[0])) if traces and screening is not None else []
     )
     varied = {pair.varied.trace_id for pair in pairs}
-    traces = _those_told_apart([trace for trace in traces if trace.trace_id not in varied])
+    traces = those_told_apart([trace for trace in traces if trace.trace_id not in varied])
     table = tabulate(traces)
     tasks = sorted({*table.tasks, *(pair.base.task for pair in pairs)})
     check_tasks(tasks, targets, is_shipped=is_shipped(out))
-    outside = _outside_blocks(traces)
-    if probe and outside:
-        raise PriorError(
-            f"{min(outside).task!r} was not recorded by metaft, so it cannot be probed",
-            "Fit without --probe, or leave its traces out",
-        )
-    own = [block for block in table.blocks if block not in outside]
-    blocks = [*own, *target_blocks(targets, own)]
-    steps = _Steps(on_step, "describing tasks", len(blocks))
-    described = describe_all(
-        blocks,
-        fingerprints={trace.task: trace.task_fingerprint for trace in traces},
-        with_trial=probe,
-        offline=offline,
-        on_described=lambda _: steps.advance(),
+    described = _describe(
+        traces, table.blocks, targets, probe=probe, offline=offline, on_step=on_step
     )
-    described += [describe_outside(outside[block]) for block in table.blocks if block in outside]
     relatives = {task: relatives_of(task) for task in table.tasks}
     return write_prior(
         traces,
@@ -143,6 +119,35 @@ def fit_prior(
         pairs=pairs,
         on_step=on_step,
     )
+
+
+def _describe(
+    traces: Sequence[Trace],
+    traced: Sequence[Block],
+    targets: Sequence[str],
+    *,
+    probe: bool,
+    offline: bool,
+    on_step: OnStep | None,
+) -> list[Described]:
+    """Return the features of every traced block, and of the targets."""
+    outside = outside_blocks(traces)
+    if probe and outside:
+        raise PriorError(
+            f"{min(outside).task!r} was not recorded by metaft, so it cannot be probed",
+            "Fit without --probe, or leave its traces out",
+        )
+    own = [block for block in traced if block not in outside]
+    blocks = [*own, *target_blocks(targets, own)]
+    steps = _Steps(on_step, "describing tasks", len(blocks))
+    described = describe_all(
+        blocks,
+        fingerprints={trace.task: trace.task_fingerprint for trace in traces},
+        with_trial=probe,
+        offline=offline,
+        on_described=lambda _: steps.advance(),
+    )
+    return described + [describe_outside(outside[block]) for block in traced if block in outside]
 
 
 def write_prior(
@@ -170,7 +175,7 @@ def write_prior(
     """
     from metaft.traces.table import write_parquet
 
-    _check_modality(traces)
+    check_modality(traces)
     table = tabulate(traces)
     blocks = set(table.blocks)
     kept = [trace for trace in traces if Block.of(trace) in blocks]
@@ -182,7 +187,7 @@ def write_prior(
             write_parquet(traces_of(pairs), folder / SCREENING)
             screened["screening"] = screen(pairs).to_mapping()
         frame_from_described(described).to_parquet(folder / FEATURES_FILE, index=False)
-        for name in _kept_names():
+        for name in kept_names():
             if (out / name).is_file():
                 shutil.copy2(out / name, folder / name)
         rows = describe_blocks(table.blocks, described)
@@ -190,7 +195,7 @@ def write_prior(
         fits = count_fits_of_check(table, relatives, is_probed=is_probed)
         steps = _Steps(on_step, "leaving tasks out", fits)
         figures = judge_prior(table, rows, relatives, on_fit=steps.advance)
-        facts = _facts_of(kept, table, relatives, targets)
+        facts = facts_of(kept, table, relatives, targets)
         manifest = Manifest(
             {
                 "schema": PRIOR_SCHEMA,
@@ -234,163 +239,6 @@ def judge_prior(
     if any(row.is_probed for row in rows):
         judged["probe"] = judge_probe(table, rows, relatives, on_fit=on_fit)
     return judged
-
-
-def is_shipped(folder: Path) -> bool:
-    """Say whether a prior's folder is among those that ship with metaft."""
-    return folder.resolve().parent == shipped_folder("priors").resolve()
-
-
-def check_prior_folder(out: Path) -> None:
-    """Refuse to replace a folder that holds something other than a prior.
-
-    Raises:
-        PriorError: If it does.
-        UserError: If it is the working folder, or cannot be written.
-    """
-    refuse_working_folder(out)
-    refuse_unwritable(out)
-    if not out.exists():
-        return
-    own = {MANIFEST, TRACES, FEATURES_FILE, SCREENING, README, *_kept_names()}
-    foreign = [out] if out.is_file() else [path for path in out.iterdir() if path.name not in own]
-    if foreign:
-        raise PriorError(
-            f"{out} holds {foreign[0].name}, which is no part of a prior and would be lost",
-            "Give --out a folder that is new, empty or a prior",
-        )
-
-
-def _check_modality(traces: Sequence[Trace]) -> None:
-    """Refuse traces of texts and of images together, before hours go into a validation."""
-    tasks = {modality_of(trace): trace.task for trace in traces}
-    if len(tasks) > 1:
-        told = " and ".join(f"{modality}s ({task})" for modality, task in sorted(tasks.items()))
-        raise PriorError(
-            f"the traces are of {told}; a prior knows one of the two",
-            "Fit one prior to each: --backbone or --tasks picks the traces",
-        )
-
-
-def _outside_blocks(traces: Sequence[Trace]) -> dict[Block, Trace]:
-    """Return the blocks that metaft did not record, each with one of its traces."""
-    outside: dict[Block, Trace] = {}
-    own: set[str] = set()
-    for trace in traces:
-        if is_outside(trace.task_fingerprint):
-            outside.setdefault(Block.of(trace), trace)
-        else:
-            own.add(trace.task)
-    for block in outside:
-        if block.task in own:
-            raise PriorError(
-                f"{block.task!r} was recorded by metaft, and imported from elsewhere with rows "
-                "that metaft has not seen",
-                "Give the imported task a name of its own in its mapping",
-            )
-    return outside
-
-
-def _kept_names() -> tuple[str, ...]:
-    """Name what meta-training and comparing leave in a prior's folder, an unfinished one too."""
-    from metaft.metalearning.checkpoint import checkpoint_beside
-
-    checkpoint = checkpoint_beside(Path(INITIALISATION)).name
-    return INITIALISATION, EVIDENCE, FRESH_RUNS, checkpoint
-
-
-def _those_told_apart(traces: Sequence[Trace]) -> list[Trace]:
-    """Leave out what studies and searches vary beyond what the models know of a recipe."""
-    kept = [trace for trace in traces if is_told_apart(trace.recipe)]
-    if len(kept) < len(traces):
-        _LOGGER.warning(
-            "%d of %d traces are left out: the models do not know what their recipes vary "
-            "(%s, or schedules other than constant and linear)",
-            len(traces) - len(kept),
-            len(traces),
-            ", ".join(UNKNOWN_FIELDS),
-        )
-    return kept
-
-
-def check_tasks(tasks: Sequence[str], targets: Sequence[str], *, is_shipped: bool) -> None:
-    """Refuse tasks that a prior must not learn from.
-
-    Args:
-        tasks: Names of its training tasks.
-        targets: Datasets that it is to be asked for.
-        is_shipped: Whether it ships with metaft.
-
-    Raises:
-        PriorError: Naming the first of them.
-    """
-    seen = sorted(set(tasks) & set(targets))
-    if seen:
-        raise PriorError(
-            f"{seen[0]!r} is both a target and a training task",
-            "Take it out of --targets, or out of the traces",
-        )
-    forbidden = [task for task in tasks if forbidden_in_shipped_priors(task)]
-    if is_shipped and forbidden:
-        raise PriorError(
-            f"{forbidden[0]!r} is a target or shares texts with one, so a shipped prior must not "
-            "learn from it",
-            "Leave its traces out, or write the prior elsewhere",
-        )
-
-
-def _facts_of(
-    traces: Sequence[Trace],
-    table: TraceTable,
-    relatives: dict[str, frozenset[str]],
-    targets: Sequence[str],
-) -> dict[str, Any]:
-    fingerprints = {trace.backbone: trace.backbone_fingerprint for trace in traces}
-    newest = max(traces, key=lambda trace: trace.created_at)
-    of_task: dict[str, list[Trace]] = defaultdict(list)
-    for trace in traces:
-        of_task[trace.task].append(trace)
-    return {
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "metaft_version": version_of("metaft"),
-        "modality": modality_of(newest),
-        "backbones": [{"identity": i, "fingerprint": f} for i, f in sorted(fingerprints.items())],
-        "train_rows": sorted({block.train_rows for block in table.blocks}),
-        "space": _describe_space(table.space),
-        "metrics": sorted({trace.metric for trace in traces}),
-        "tasks": [_describe_task(task, of_task[task], relatives) for task in table.tasks],
-        "targets": sorted(targets),
-        "traces": len(traces),
-        "left_out": [dataclasses.asdict(block) for block in table.left_out],
-        "machine": dataclasses.asdict(Machine.commonest(traces)),
-    }
-
-
-def _describe_task(
-    task: str, own: Sequence[Trace], relatives: dict[str, frozenset[str]]
-) -> dict[str, Any]:
-    return {
-        "name": task,
-        "fingerprint": own[0].task_fingerprint,
-        "kind": own[0].kind,
-        "metric": own[0].metric,
-        "relatives": sorted(relatives.get(task, ())),
-        "traces": len(own),
-    }
-
-
-def _describe_space(space: Space) -> dict[str, Any]:
-    """Return the values that each field of a recipe takes."""
-    fields = [cell.to_mapping() for cell in space.cells]
-    varied = {name: list(dict.fromkeys(f[name] for f in fields)) for name in fields[0]}
-    derived = ("warmup_fraction", "seed")  # set by the budget and by the run
-    return {
-        "recipes": len(set(space.families.tolist())),
-        "cells": len(space),
-        "fields": {
-            name: sorted(v) for name, v in varied.items() if len(v) > 1 and name not in derived
-        },
-    }
 
 
 def _hashes(folder: Path) -> dict[str, str]:
