@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from metaft.cli.finetune_answer import answer_of, render_answer
 from metaft.cli.options import (
     backbone_option,
     cache_limit_option,
@@ -19,7 +20,7 @@ from metaft.cli.options import (
     settings_option,
 )
 from metaft.cli.output import print_answer, print_notice, progress_bar
-from metaft.cli.racing import race_in_words, race_option, run_race
+from metaft.cli.racing import race_option, run_race
 from metaft.errors import RunFailedError, UserError
 
 if TYPE_CHECKING:
@@ -159,9 +160,9 @@ def command(
     recipe, predicted = choice.recipe, choice.predicted
     trace = _trace(tuned, task, whole, network, recipe) | ({"race": facts} if facts else {})
     _save(out, tuned, task=task, recipe=recipe, trace=trace, init=init, predicted=predicted)
-    answer = _answer(dataset, out, recipe=recipe, init=init, trace=trace, predicted=predicted)
+    answer = answer_of(dataset, out, recipe=recipe, init=init, trace=trace, predicted=predicted)
     answer |= {"probe": choice.probe, "race": facts}
-    print_answer(answer, output_format, _render)
+    print_answer(answer, output_format, render_answer)
 
 
 @dataclass(frozen=True)
@@ -381,71 +382,3 @@ def _save(
         init=init,
         predicted=predicted,
     )
-
-
-def _answer(
-    dataset: str,
-    out: Path,
-    *,
-    recipe: Recipe,
-    init: str,
-    trace: Mapping[str, Any],
-    predicted: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    costs = ("wall_seconds", "cpu_seconds", "gpu_seconds", "peak_memory_mib")
-    return {
-        "dataset": dataset,
-        "out": str(out),
-        "recipe": recipe.to_mapping(),
-        "init": init,
-        "scores": {split: _as_numbers(trace[split]) for split in ("validation", "test")},
-        "costs": {name: trace["costs"][name] for name in costs},
-        "best_epoch": trace["best_epoch"],
-        "status": trace["status"],
-        "curve": _as_numbers(trace["curve"]),
-        "predicted": predicted,
-        "train_rows": trace["train_rows"],
-        "metric": trace["metric"],
-    }
-
-
-def _as_numbers(value: Any) -> Any:
-    """Undo that what is no number stands as a text in a trace."""
-    if isinstance(value, Mapping):
-        return {name: _as_numbers(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_as_numbers(item) for item in value]
-    return float(value) if isinstance(value, str) else value
-
-
-def _render(answer: Mapping[str, Any]) -> Any:
-    from rich.console import Group
-    from rich.table import Table
-
-    from metaft.cli.suggest import probe_in_words
-
-    recipe, costs, metric = answer["recipe"], answer["costs"], answer["metric"]
-    scores = Table("", *answer["scores"]["test"], title=f"{answer['dataset']}: scores")
-    for split in ("validation", "test"):
-        scores.add_row(split, *(f"{value:.4f}" for value in answer["scores"][split].values()))
-    lines = [
-        f"recipe     learning rate {recipe['learning_rate']:g}, frozen "
-        f"{recipe['frozen_fraction']:.0%}, batch {recipe['batch_size']}, "
-        f"{recipe['schedule']}, head {recipe['head_init']}, {answer['init']} initialisation",
-        f"rows       {answer['train_rows']:,} for training; best epoch {answer['best_epoch']} of "
-        f"{recipe['epochs']}",
-        f"costs      {costs['wall_seconds']:.1f} s wall, {costs['cpu_seconds']:.1f} s CPU, "
-        f"{costs['peak_memory_mib']:.0f} MiB at most",
-    ]
-    if answer["predicted"]:
-        expected = answer["predicted"]
-        lines.append(
-            f"predicted  {metric} {expected['score']:.3f} ({expected['low']:.3f} to "
-            f"{expected['high']:.3f}) in {expected['train_seconds']:.0f} s"
-        )
-    if answer["probe"]:
-        lines.append(f"probe      {probe_in_words(answer['probe'])}")
-    if answer["race"]:
-        lines += race_in_words(answer["race"])
-    lines.append(f"run        {answer['out']}")
-    return Group(scores, "\n".join(lines))
