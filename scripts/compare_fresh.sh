@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compares the shipped prior's suggestion with its rivals in fresh runs, on tasks that the prior has
-# not seen: docs/prior.md holds the protocol. What is stored is never made again, so after any end
+# Compares the shipped prior's suggestion with its rivals in fresh runs, on tasks that version 0.3.0
+# had not seen (0.6.0 knows fourteen of them): docs/prior.md holds the protocol. What is stored is never made again, so after any end
 # the same call goes on.
 #
 #   METAFT_DATA=path/of/the/mirror scripts/compare_fresh.sh [--time-limit 2h] [options of compare]

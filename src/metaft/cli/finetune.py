@@ -160,8 +160,16 @@ def command(
     recipe, predicted = choice.recipe, choice.predicted
     trace = _trace(tuned, task, whole, network, recipe) | ({"race": facts} if facts else {})
     _save(out, tuned, task=task, recipe=recipe, trace=trace, init=init, predicted=predicted)
-    answer = answer_of(dataset, out, recipe=recipe, init=init, trace=trace, predicted=predicted)
-    answer |= {"probe": choice.probe, "race": facts}
+    answer = answer_of(
+        dataset,
+        out,
+        recipe=recipe,
+        init=init,
+        trace=trace,
+        predicted=predicted,
+        probe=choice.probe,
+        race=facts,
+    )
     print_answer(answer, output_format, render_answer)
 
 

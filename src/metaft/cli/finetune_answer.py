@@ -20,6 +20,8 @@ def answer_of(
     init: str,
     trace: Mapping[str, Any],
     predicted: Mapping[str, Any] | None,
+    probe: Mapping[str, Any] | None,
+    race: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Return what the command answers, as plain values.
 
@@ -30,6 +32,8 @@ def answer_of(
         init: What it started from.
         trace: The run's Trace as plain values.
         predicted: What the prior expected; None where it was not asked.
+        probe: What trial steps told; None without.
+        race: How the recipes raced; None without.
     """
     costs = ("wall_seconds", "cpu_seconds", "gpu_seconds", "peak_memory_mib")
     return {
@@ -45,6 +49,8 @@ def answer_of(
         "predicted": predicted,
         "train_rows": trace["train_rows"],
         "metric": trace["metric"],
+        "probe": probe,
+        "race": race,
     }
 
 
