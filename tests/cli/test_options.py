@@ -59,33 +59,6 @@ def test_a_recipe_that_cannot_be_written_is_refused_before_any_work(
     assert "which cannot be written" in done.output
 
 
-def test_a_path_goes_before_a_task_of_that_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    @click.command
-    @options.dataset_options
-    def command(dataset: str, **_: object) -> None:
-        click.echo(dataset)
-
-    def given(dataset: str) -> str:
-        return CliRunner().invoke(command, ["--dataset", dataset]).output.strip()
-
-    monkeypatch.chdir(tmp_path)
-    assert given("sms_spam") == "sms_spam"
-    for name in ("sms_spam", "reviews.csv"):
-        (tmp_path / name).touch()
-    assert given("sms_spam") == "./sms_spam"
-    assert given("reviews.csv") == "reviews.csv"
-
-
-def test_dataset_options_are_shown_in_their_order() -> None:
-    @options.dataset_options
-    def nothing(**_: object) -> None: ...
-
-    names = [parameter.name for parameter in click.command(nothing).params]
-    assert names == ["dataset", "text_column", "text_pair_column", "label_column", "offline"]
-
-
 def test_offline_is_known_before_the_hub_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     seen = []

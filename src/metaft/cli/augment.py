@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from metaft.cli.options import backbone_option, dataset_options, format_option
-from metaft.cli.output import print_answer, print_notice, progress_bar
+from metaft.cli.dataset import DatasetSource, dataset_options
+from metaft.cli.options import backbone_option, format_option
+from metaft.cli.output import print_answer, progress_bar
 from metaft.errors import UserError
 
 _USUAL = {"text": "synonyms+insertion+swap+deletion", "image": "crop+flip+rotation+jitter"}
@@ -63,11 +64,7 @@ _USUAL = {"text": "synonyms+insertion+swap+deletion", "image": "crop+flip+rotati
 @format_option
 def command(
     *,
-    dataset: str,
-    text_column: str | None,
-    text_pair_column: str | None,
-    label_column: str | None,
-    offline: bool,
+    source: DatasetSource,
     out: Path,
     backbone: str | None,
     augmentation: str | None,
@@ -90,29 +87,25 @@ def command(
     from metaft.augmenting.versions import Varied
     from metaft.backbones.load import default_backbone, load_backbone
     from metaft.recipes import Recipe
-    from metaft.tasks.load import ColumnNames, load_task
     from metaft.tasks.split import subsample
 
     check_sheet_path(out)
     if augmentation:
         Recipe(augmentation=augmentation)  # A wrong name fails before anything is loaded.
-    columns = ColumnNames(text=text_column, text_pair=text_pair_column, label=label_column)
-    whole = load_task(dataset, columns=columns, offline=offline)
-    for notice in whole.notices:
-        print_notice(notice)
+    whole = source.load()
     if language_model and whole.modality != "text":
         raise UserError(
             f"--language-model reads texts, and {whole.name!r} is a task of {whole.modality}s",
             "Leave --language-model out",
         )
-    judge = LanguageModel.load(language_model, offline=offline) if language_model else None
+    judge = LanguageModel.load(language_model, offline=source.offline) if language_model else None
     task = subsample(whole, train_rows=rows, seed=seed)
     recipe = Recipe(
         augmentation=augmentation or _USUAL[task.modality],
         augmentation_strength=strength,
         seed=seed,
     )
-    network = load_backbone(backbone or default_backbone(task.modality), offline=offline)
+    network = load_backbone(backbone or default_backbone(task.modality), offline=source.offline)
     varied = Varied.prepare(task, network, recipe)
     with progress_bar(f"changing {task.name}", len(varied.augmenters)) as advance:
         effects = measure_effects(
@@ -120,7 +113,7 @@ def command(
         )
     save_sheet(out, varied, effects, shown)
     answer = {
-        "dataset": dataset,
+        "dataset": source.name,
         "backbone": network.identity,
         "language_model": language_model,
         "out": str(out),

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from metaft.cli.dataset import DatasetSource, dataset_options
 from metaft.cli.finetune_answer import answer_of, render_answer
 from metaft.cli.options import (
     backbone_option,
     cache_limit_option,
-    dataset_options,
     format_option,
     prior_option,
     probe_option,
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from metaft.backbones.backbone import Backbone
     from metaft.finetuning.loop import FineTuned
     from metaft.prior.choice import Goal
+    from metaft.prior.suggestion import Suggestion
     from metaft.recipes import Recipe
-    from metaft.tasks.load import ColumnNames
     from metaft.tasks.task import Task
     from metaft.traces.trace import Trace
 
@@ -81,11 +81,7 @@ if TYPE_CHECKING:
 @format_option
 def command(
     *,
-    dataset: str,
-    text_column: str | None,
-    text_pair_column: str | None,
-    label_column: str | None,
-    offline: bool,
+    source: DatasetSource,
     out: Path,
     backbone: str | None,
     plain: bool,
@@ -110,7 +106,6 @@ def command(
     """
     from metaft.files import refuse_unwritable
     from metaft.finetuning.run_folder import check_out_folder
-    from metaft.tasks.load import ColumnNames
 
     _refuse_contradictions(
         plain=plain,
@@ -127,25 +122,25 @@ def command(
         from metaft.prior.starting import find_initialisation
 
         find_initialisation(prior)  # Refused before any row is loaded.
-    columns = ColumnNames(text=text_column, text_pair=text_pair_column, label=label_column)
-    task, whole = _load_rows(dataset, columns, rows, offline)
+    whole = source.load()
+    task = _sample(whole, rows)
     if plain or recipe_file:
         choices = [_Choice(_given_recipe(recipe_file), None)]
     else:
-        choices, backbone = _ask_prior(
-            dataset,
+        if probe:
+            print_notice("taking trial steps")
+        suggestion = source.ask_prior(
             whole,
             backbone=backbone,
             prior=prior,
-            goal=goal or "score",
             rows=rows,
-            columns=columns,
-            offline=offline,
+            goal=goal or "score",
             probe=probe,
             top=race or 1,
         )
+        choices, backbone = _choices_of(suggestion), suggestion.backbone
     choices = [choice.changed(settings, init) for choice in choices]
-    network = _load_backbone(backbone, task, init, prior, offline)
+    network = _load_backbone(backbone, task, init, prior, source.offline)
     how: dict[str, Any] = {
         "device": device,
         "deterministic": deterministic,
@@ -161,7 +156,7 @@ def command(
     trace = _trace(tuned, task, whole, network, recipe) | ({"race": facts} if facts else {})
     _save(out, tuned, task=task, recipe=recipe, trace=trace, init=init, predicted=predicted)
     answer = answer_of(
-        dataset,
+        source.name,
         out,
         recipe=recipe,
         init=init,
@@ -220,19 +215,13 @@ def _refuse_contradictions(
         )
 
 
-def _load_rows(
-    dataset: str, columns: ColumnNames, rows: int | None, offline: bool
-) -> tuple[Task, Task]:
-    """Return the rows of this run, and the whole task."""
-    from metaft.tasks.load import load_task
+def _sample(whole: Task, rows: int | None) -> Task:
+    """Return the rows of this run."""
     from metaft.tasks.split import MAX_VALIDATION_ROWS, subsample
 
-    whole = load_task(dataset, columns=columns, offline=offline)
-    for notice in whole.notices:
-        print_notice(notice)
     if rows is not None and rows > len(whole.train):
-        print_notice(f"{dataset} has {len(whole.train):,} training rows; all of them are used.")
-    return subsample(whole, train_rows=rows, validation_rows=MAX_VALIDATION_ROWS), whole
+        print_notice(f"{whole.name} has {len(whole.train):,} training rows; all of them are used.")
+    return subsample(whole, train_rows=rows, validation_rows=MAX_VALIDATION_ROWS)
 
 
 def _given_recipe(recipe_file: Path | None) -> Recipe:
@@ -244,48 +233,14 @@ def _given_recipe(recipe_file: Path | None) -> Recipe:
     return load_recipe_of_run(recipe_file) if recipe_file.is_dir() else Recipe.load(recipe_file)
 
 
-def _ask_prior(
-    dataset: str,
-    task: Task,
-    *,
-    backbone: str | None,
-    prior: str | None,
-    goal: Goal,
-    rows: int | None,
-    columns: ColumnNames,
-    offline: bool,
-    probe: bool,
-    top: int,
-) -> tuple[list[_Choice], str]:
-    """Return the recipes that the prior suggests, best first, and the backbone they are for."""
-    from metaft.prior.ask import suggest_for
-    from metaft.recipes import Recipe
-
-    if probe:
-        print_notice("taking trial steps")
-    suggestion = suggest_for(
-        dataset,
-        backbone=backbone,
-        prior=prior,
-        rows=min(rows or len(task.train), len(task.train)),
-        columns=columns,
-        goal=goal,
-        offline=offline,
-        task=task,
-        probe=probe,
-        top=top,
-    )
-    if suggestion.fallback:
-        print_notice(f"fallback: {suggestion.fallback}")
-    if suggestion.screening and suggestion.screening.applied:
-        print_notice(f"screened: {suggestion.screening.said}")
+def _choices_of(suggestion: Suggestion) -> list[_Choice]:
+    """Return what a prior suggests, best first."""
     answer = suggestion.to_mapping()
-    ranked = [answer, *answer["alternatives"]]
-    choices = [
-        _Choice(Recipe.from_mapping(one["recipe"]), one["predicted"], answer["probe"])
-        for one in ranked
+    predicted = [one["predicted"] for one in (answer, *answer["alternatives"])]
+    return [
+        _Choice(recipe, said, answer["probe"])
+        for recipe, said in zip(suggestion.recipes, predicted, strict=True)
     ]
-    return choices, suggestion.backbone
 
 
 def _load_backbone(

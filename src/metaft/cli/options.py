@@ -67,36 +67,6 @@ def offline_option(command: _Command) -> _Command:
     )(command)
 
 
-def dataset_options(command: _Command) -> _Command:
-    """Add what names a dataset, its columns, and whether the hub may be asked.
-
-    The parameters are `dataset`, `text_column`, `text_pair_column`, `label_column`, `offline`.
-    """
-    options: list[_Decorator[_Command]] = [
-        click.option(
-            "--dataset",
-            required=True,
-            metavar="NAME|PATH",
-            callback=dataset_callback,
-            help="A task's name, a hub id (owner/name[:config]), a file or a folder.",
-        ),
-        click.option("--text-column", metavar="NAME", help="Column of the text (or image)."),
-        click.option("--text-pair-column", metavar="NAME", help="Column of the second text."),
-        click.option("--label-column", metavar="NAME", help="Column of the label."),
-        offline_option,
-    ]
-    return _applied(options, command)
-
-
-def dataset_callback(_: click.Context, __: click.Parameter, value: str) -> str:
-    """Spell a path that is called like a task so that it stays one: `imdb` becomes `./imdb`."""
-    from metaft.tasks.card import load_cards
-    from metaft.tasks.local import existing_path
-
-    is_both = existing_path(value) is not None and value in load_cards()
-    return f"./{value}" if is_both else value
-
-
 def settings_option(what: str) -> Callable[[_Command], _Command]:
     """Return what adds `--set FIELD=VALUE`, as the mapping `settings`; `what` heads its help."""
     return click.option(
@@ -222,7 +192,7 @@ def design_options(command: _Command) -> _Command:
             help="Runs of each recipe, with other seeds and other training rows.",
         ),
     ]
-    return _applied(options, command)
+    return apply_options(options, command)
 
 
 def store_option(command: _Command) -> _Command:
@@ -340,7 +310,7 @@ def _go_offline(_: click.Context, __: click.Parameter, offline: bool) -> bool:
     return offline
 
 
-def _applied(options: list[_Decorator[_Command]], command: _Command) -> _Command:
+def apply_options(options: list[_Decorator[_Command]], command: _Command) -> _Command:
     """Apply options so that `--help` shows them in the order of the list."""
     for option in reversed(options):
         command = option(command)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from metaft.cli.dataset import DatasetSource, dataset_options
 from metaft.cli.options import (
     backbone_option,
     cache_limit_option,
-    dataset_options,
     format_option,
     prior_option,
     recipe_out_option,
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from metaft.recipes import Recipe
     from metaft.searching.proposals import Sampler
     from metaft.searching.search import SearchResult, Trial
-    from metaft.tasks.load import ColumnNames
     from metaft.tasks.task import Task
 
 _SHOWN_TRIALS = 10
@@ -84,11 +83,7 @@ _SHOWN_TRIALS = 10
 @format_option
 def command(
     *,
-    dataset: str,
-    text_column: str | None,
-    text_pair_column: str | None,
-    label_column: str | None,
-    offline: bool,
+    source: DatasetSource,
     backbone: str | None,
     sampler: Sampler,
     trials: int,
@@ -113,30 +108,20 @@ def command(
     from metaft.recipes import PLAIN
     from metaft.searching.search import search
     from metaft.searching.space import SearchSpace, usual_space
-    from metaft.tasks.load import ColumnNames, load_task
     from metaft.traces.store import TraceStore, default_store_url
 
     if prior and not warm_start:
         raise UserError("--prior names what --warm-start asks, which is 0", "Set --warm-start")
     base = PLAIN.with_settings(settings)
     space = SearchSpace.load(space_file) if space_file else None
-    columns = ColumnNames(text=text_column, text_pair=text_pair_column, label=label_column)
-    task = load_task(dataset, columns=columns, offline=offline)
-    for notice in task.notices:
-        print_notice(notice)
+    task = source.load()
     start: Sequence[Recipe] = ()
     if warm_start:
-        start, backbone = _ask_prior(
-            dataset,
-            task,
-            backbone=backbone,
-            prior=prior,
-            rows=rows,
-            columns=columns,
-            top=warm_start,
-            offline=offline,
+        suggestion = source.ask_prior(
+            task, backbone=backbone, prior=prior, rows=rows, top=warm_start
         )
-    network = load_backbone(backbone or default_backbone(task.modality), offline=offline)
+        start, backbone = suggestion.recipes, suggestion.backbone
+    network = load_backbone(backbone or default_backbone(task.modality), offline=source.offline)
     with progress_bar(f"searching on {task.name}", trials) as advance:
         result = search(
             task,
@@ -149,9 +134,9 @@ def command(
             start=start,
             train_rows=rows,
             workers=workers,
-            dataset=dataset,
-            columns=columns,
-            offline=offline,
+            dataset=source.name,
+            columns=source.columns,
+            offline=source.offline,
             time_limit_seconds=time_limit_seconds,
             cache_limit_bytes=cache_limit_bytes,
             on_trial=lambda trial: advance(note=_note_on(trial, task)),
@@ -160,38 +145,8 @@ def command(
         result.best.recipe.save(out)
     if not result.is_complete:
         print_notice(f"{len(result.trials)} of {trials} trials were made.")
-    answer = _answer(dataset, task, network.identity, sampler, result)
+    answer = _answer(source.name, task, network.identity, sampler, result)
     print_answer(answer, output_format, _render)
-
-
-def _ask_prior(
-    dataset: str,
-    task: Task,
-    *,
-    backbone: str | None,
-    prior: str | None,
-    rows: int | None,
-    columns: ColumnNames,
-    top: int,
-    offline: bool,
-) -> tuple[list[Recipe], str]:
-    """Return the best recipes of a prior, the best one first, and the backbone they are for."""
-    from metaft.prior.ask import suggest_for
-
-    suggestion = suggest_for(
-        dataset,
-        backbone=backbone,
-        prior=prior,
-        rows=min(rows or len(task.train), len(task.train)),
-        columns=columns,
-        offline=offline,
-        task=task,
-        top=top,
-    )
-    if suggestion.fallback:
-        print_notice(f"fallback: {suggestion.fallback}")
-    recipes = [suggestion.recipe, *(other.recipe for other in suggestion.alternatives)]
-    return recipes, suggestion.backbone
 
 
 def _note_on(trial: Trial, task: Task) -> str:

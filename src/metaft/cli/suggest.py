@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from metaft.cli.dataset import DatasetSource, dataset_options
 from metaft.cli.options import (
     backbone_option,
-    dataset_options,
     duration_callback,
     format_option,
     prior_option,
@@ -23,8 +23,6 @@ from metaft.cli.output import print_answer, print_notice, progress_bar
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
-
-    from metaft.tasks.load import ColumnNames
 
 _SHOWN_FIELDS = (
     "learning_rate",
@@ -77,11 +75,7 @@ _SHOWN_IF_CHANGED = ("freezing", "augmentation", "label_smoothing")
 @format_option
 def command(
     *,
-    dataset: str,
-    text_column: str | None,
-    text_pair_column: str | None,
-    label_column: str | None,
-    offline: bool,
+    source: DatasetSource,
     backbone: str | None,
     prior: str | None,
     goal: Any,
@@ -101,10 +95,10 @@ def command(
     """
     from metaft.prior.ask import suggest_for
 
-    doing = f"taking trial steps on {dataset}" if probe else f"looking at {dataset}"
+    doing = f"taking trial steps on {source.name}" if probe else f"looking at {source.name}"
     with progress_bar(doing, None):
         suggestion = suggest_for(
-            dataset,
+            source.name,
             backbone=backbone,
             prior=prior,
             rows=rows,
@@ -112,8 +106,8 @@ def command(
             max_time_seconds=max_time_seconds,
             max_memory_mib=max_memory_mib,
             top=top,
-            columns=_columns(text_column, text_pair_column, label_column),
-            offline=offline,
+            columns=source.columns,
+            offline=source.offline,
             probe=probe,
         )
     if out is not None:
@@ -124,14 +118,6 @@ def command(
         output_format,
         lambda answer: _render(answer, suggestion.train_rows),
     )
-
-
-def _columns(text: str | None, text_pair: str | None, label: str | None) -> ColumnNames | None:
-    if text is None and text_pair is None and label is None:
-        return None
-    from metaft.tasks.load import ColumnNames
-
-    return ColumnNames(text=text, text_pair=text_pair, label=label)
 
 
 def _render(answer: Mapping[str, Any], train_rows: int) -> RenderableType:

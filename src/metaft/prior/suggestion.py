@@ -103,6 +103,11 @@ class Suggestion:
     left_out: LeftOutNote | None = None
     probe_seconds: float | None = None
 
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """The recipe and its alternatives, best first."""
+        return (self.recipe, *(other.recipe for other in self.alternatives))
+
     def to_mapping(self) -> dict[str, Any]:
         """Return the answer of `metaft suggest --format json` as plain values."""
         best = RankedRecipe(self.recipe, self.predicted)
