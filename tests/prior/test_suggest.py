@@ -98,20 +98,6 @@ def test_limits(prior: Prior, target) -> None:
         suggest(prior, target, limits=Limits(seconds=1e-6))
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"backbone": "other/bert"}, "nothing was recorded on other/bert"),
-        ({"train_rows": 4096}, "asked for 4,096 training rows, the nearest recorded are 512"),
-        ({"kind": "regression"}, "no training task is of the kind regression"),
-    ],
-)
-def test_what_was_never_recorded_is_said(prior: Prior, target, changes, message) -> None:
-    answer = suggest(prior, dataclasses.replace(target, **changes))
-    assert message in str(answer.fallback)
-    assert message not in str(suggest(prior, target).fallback)
-
-
 def test_a_known_task_is_said_to_be_known(prior: Prior, target) -> None:
     assert suggest(prior, prior.fitted.described[0]).seen_in_training
     renamed = dataclasses.replace(prior.fitted.described[0], task="a copy")
@@ -129,18 +115,6 @@ def test_what_was_never_recorded_is_less_sure(own_prior: Path) -> None:
     (here, there) = (suggest(prior, asked).predicted for asked in (row, stranger))
     relative = [(p.score - p.low) / math.sqrt(p.score * (1 - p.score)) for p in (here, there)]
     assert relative == pytest.approx([0.1, 0.2])
-
-
-def test_another_metric_is_said(prior: Prior, target) -> None:
-    assert "judged by" not in str(suggest(prior, target).fallback)
-    answer = suggest(prior, dataclasses.replace(target, metric="macro_f1"))
-    assert "no training task is judged by macro_f1; recorded is accuracy" in str(answer.fallback)
-
-
-def test_untested_sureness_is_said(prior: Prior, target) -> None:
-    assert math.isnan(prior.manifest.calibration_of("classes").relative_width_elsewhere)
-    answer = suggest(prior, dataclasses.replace(target, backbone="other/backbone"))
-    assert "how sure the predictions are there was not measured" in str(answer.fallback)
 
 
 def test_a_correlation_may_be_negative(prior: Prior, target) -> None:

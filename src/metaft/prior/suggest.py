@@ -9,9 +9,15 @@ import numpy as np
 
 from metaft.errors import PriorError
 from metaft.prior.adopting import Adoption, adopt
-from metaft.prior.calibration import Calibration
 from metaft.prior.choice import GOALS, NO_LIMITS, Goal, Limits, rank_cells
 from metaft.prior.described import Described
+from metaft.prior.fallbacks import (
+    fallbacks_of,
+    is_of_another_sort,
+    longer_than_recorded,
+    never_recorded,
+    unknown_costs,
+)
 from metaft.prior.fresh_runs import FreshNote, note_fresh_runs
 from metaft.prior.left_out_note import LeftOutNote, note_left_out
 from metaft.prior.lengths import AS_RECORDED, length_for, lengthen, lengthened
@@ -24,8 +30,6 @@ from metaft.recipes import Recipe
 from metaft.traces.trace import VALIDATION_ROWS
 
 NEAREST_TASKS = 5
-
-_SIZE_TOLERANCE = 0.5  # log2 of the ratio of two train sizes that count as the same
 
 
 def suggest(
@@ -60,17 +64,17 @@ def suggest(
         raise PriorError(f"goal is {goal!r}; allowed are {', '.join(GOALS)}", "Correct --goal")
     models, calibration = prior.opinion_on(row)
     tokens, outlook = _look(models, row, validation_rows, goal, limits)
-    is_of_another_sort = _is_of_another_sort(prior.manifest, row)
-    weight = 0.0 if is_of_another_sort else calibration.weight_at(outlook.distance)
+    is_other_sort = is_of_another_sort(prior.manifest, row)
+    weight = 0.0 if is_other_sort else calibration.weight_at(outlook.distance)
     _check_costs_known(outlook, goal, limits)
     allowed = limits.allow(outlook)
     order = rank_cells(outlook, models.space, weight=weight, goal=goal, allowed=allowed)
-    is_elsewhere = bool(_never_recorded(prior.manifest, row))
+    is_elsewhere = bool(never_recorded(prior.manifest, row))
 
     def predict(cell: int) -> Prediction:
         points = float(outlook.scores(weight)[cell])
         half_width = calibration.half_width_at(points, is_elsewhere=is_elsewhere)
-        if is_of_another_sort:
+        if is_other_sort:
             half_width = math.inf
         return _predict(outlook, cell, points, half_width, row)
 
@@ -82,8 +86,8 @@ def suggest(
     ]
     fallbacks = [
         *notes,
-        *_fallbacks(prior.manifest, row, outlook, calibration),
-        *_longer_than_recorded(chosen[0].max_length, tokens),
+        *fallbacks_of(prior.manifest, row, outlook, calibration),
+        *longer_than_recorded(chosen[0].max_length, tokens),
     ]
     nearest = list(outlook.distances.items())[:NEAREST_TASKS]
     return Suggestion(
@@ -144,18 +148,12 @@ def _look(
     return tokens, outlook
 
 
-def _unknown_costs(outlook: Outlook) -> list[str]:
-    """Return the costs that no trace told: their prices are 0, and so is every prediction."""
-    costs = {"time": outlook.run_seconds, "memory": outlook.peak_memory_mib}
-    return [name for name, predicted in costs.items() if not predicted.any()]
-
-
 def _check_costs_known(outlook: Outlook, goal: Goal, limits: Limits) -> None:
     asked = {
         "time": goal == "cost" or limits.seconds is not None,
         "memory": limits.memory_mib is not None,
     }
-    for name in _unknown_costs(outlook):
+    for name in unknown_costs(outlook):
         if asked[name]:
             raise PriorError(
                 f"no trace of this prior tells what a run takes of {name}",
@@ -178,95 +176,3 @@ def _predict(
         peak_memory_mib=float(outlook.peak_memory_mib[cell]),
         failure_probability=float(outlook.failure[cell]),
     )
-
-
-def _fallbacks(
-    manifest: Manifest, row: Described, outlook: Outlook, calibration: Calibration
-) -> list[str]:
-    """Say what the prior had to do without."""
-    elsewhere = _never_recorded(manifest, row)
-    said = [*elsewhere, *_kind_unknown(manifest, row), *_untrusted(outlook, calibration)]
-    if elsewhere and math.isnan(calibration.relative_width_elsewhere):
-        said.append("how sure the predictions are there was not measured")
-    if elsewhere and math.isinf(calibration.relative_width_elsewhere):
-        said.append(
-            "too few tasks tell how sure they are there, so the interval is the whole range"
-        )
-    if math.isinf(calibration.relative_width):
-        said.append(
-            f"{len(manifest['tasks'])} training tasks are too few for a 90 % interval, so it is "
-            "the whole range"
-        )
-    unknown = _unknown_costs(outlook)
-    if unknown:
-        said.append(f"no trace tells what a run takes of {' and '.join(unknown)}: 0 is unknown")
-    return said
-
-
-def _never_recorded(manifest: Manifest, row: Described) -> list[str]:
-    """Say whether the backbone or the size of the asked run was never recorded."""
-    said = []
-    if row.backbone not in manifest.backbones:
-        said.append(
-            f"nothing was recorded on {row.backbone}; recipes are ranked by what they did on "
-            f"{', '.join(manifest.backbones)}"
-        )
-    sizes = manifest["train_rows"]
-    nearest = min(sizes, key=lambda size: abs(math.log2(size / row.train_rows)))
-    if abs(math.log2(nearest / row.train_rows)) > _SIZE_TOLERANCE:
-        said.append(
-            f"asked for {row.train_rows:,} training rows, the nearest recorded are {nearest:,}"
-        )
-    return said
-
-
-def _kind_unknown(manifest: Manifest, row: Described) -> list[str]:
-    """Say whether no training task is of the asked kind, or judged as it is."""
-    if row.kind not in manifest.kinds:
-        kinds = ", ".join(sorted(manifest.kinds))
-        said = f"no training task is of the kind {row.kind}; recorded are {kinds}"
-        if _is_of_another_sort(manifest, row):
-            said += (
-                ", so recipes are ranked by their average over these, and how high "
-                f"{row.metric} will be is not known"
-            )
-        return [said]
-    if row.metric not in manifest["metrics"]:
-        metrics = ", ".join(manifest["metrics"])
-        return [
-            f"no training task is judged by {row.metric}; recorded is {metrics}, and the expected "
-            "score is as if it were that"
-        ]
-    return []
-
-
-def _longer_than_recorded(recorded: int, tokens: int) -> list[str]:
-    """Say where texts are cut later than in the recorded runs."""
-    if tokens <= recorded:
-        return []
-    return [
-        f"the recorded runs cut texts at {recorded} tokens, this one at {tokens}, since these are "
-        "longer: its score is predicted as if it cut them likewise"
-    ]
-
-
-def _is_of_another_sort(manifest: Manifest, row: Described) -> bool:
-    """Say whether nothing recorded tells how high the scores of a task will be."""
-    return row.kind not in manifest.kinds and row.metric not in manifest["metrics"]
-
-
-def _untrusted(outlook: Outlook, calibration: Calibration) -> list[str]:
-    """Say where what is pooled without features stands in for the model."""
-    if calibration.weight == 0.0:
-        return [
-            "on left-out tasks the features told nothing of the recipes, so these are ranked by "
-            "their average over the training tasks"
-        ]
-    weight = calibration.weight_at(outlook.distance)
-    if weight == calibration.weight:
-        return []
-    return [
-        f"the nearest training task is {outlook.distance:.1f} deviations away, farther than "
-        f"left-out tasks were ({calibration.near:.1f}), so the model counts for "
-        f"{weight:.0%} and the average over the training tasks for the rest"
-    ]
