@@ -40,9 +40,10 @@ if [ ! -d "$prior" ]; then
 fi
 
 compare() {
-    local name=$1
-    shift
-    .venv/bin/metaft compare --prior "$prior" --store "$store" --out "$out/$name" --offline "$@" "${options[@]}"
+    local asked=$1 name=$2
+    shift 2
+    .venv/bin/metaft compare --prior "$asked" --store "$store" --out "$out/$name" --offline \
+        "$@" "${options[@]}"
 }
 
 keep() {
@@ -50,6 +51,11 @@ keep() {
 }
 trap keep EXIT # also where a step was stopped, or has no task complete yet
 
-compare at-128 --tasks "$twenty" --methods plain,best-average,learned --rows 128 --seeds 5
-compare at-512 --tasks "$twenty" --methods plain,best-average,learned --rows 512 --seeds 3
-compare searches --tasks "$twelve" --methods learned,tpe-10 --rows 128 --seeds 3
+compare "$prior" at-128 --tasks "$twenty" --methods plain,best-average,learned --rows 128 --seeds 5
+compare "$prior" at-512 --tasks "$twenty" --methods plain,best-average,learned --rows 512 --seeds 3
+compare "$prior" searches --tasks "$twelve" --methods learned,tpe-10 --rows 128 --seeds 3
+
+# All tasks of images that the shipped prior has not seen.
+readonly images=cifar10,fashion_mnist,ants_bees,orl_faces methods=plain,best-average,learned,learned-cost
+compare mobilenetv2-image-v1 images/at-128 --tasks "$images" --methods "$methods" --rows 128 --seeds 5
+compare mobilenetv2-image-v1 images/at-512 --tasks "$images" --methods "$methods" --rows 512 --seeds 5

@@ -43,3 +43,13 @@ def test_the_compared_prior_has_what_ships_less_the_tasks_and_their_relatives():
     near = set(tasks).union(*map(relatives_of, tasks))
     shipped = Prior.load(find_folder("minilm-text-v1")).manifest
     assert _seen() == {task["name"] for task in shipped["tasks"]} - near
+
+
+def test_images_are_unseen_and_no_relatives_of_what_was_seen():
+    names = re.search(r"images=(\S+)", _SCRIPT.read_text()).group(1).split(",")
+    shipped = Prior.load(find_folder("mobilenetv2-image-v1")).manifest
+    seen = {task["name"] for task in shipped["tasks"]}
+    pictures = {card.name for card in load_cards().values() if card.modality == "image"}
+    near = set(names).union(*map(relatives_of, names))
+    assert not near & seen
+    assert set(names) == pictures - seen, "all that there are"
