@@ -53,6 +53,7 @@ record() {
 record "$thirty" --sizes 128 --recipes 10
 record "$thirty" --sizes 512 --recipes 16
 record "$images" --sizes 512 --recipes 16 --backbone timm/mobilenetv2_100.tv_in1k
+record "$images" --sizes 128 --recipes 10 --backbone timm/mobilenetv2_100.tv_in1k
 record "$twelve" --sizes 512 --recipes 10 --backbone thenlper/gte-small
 record "$tagged,$valued" --sizes 512 --recipes 12
 record "$sixty" --sizes 512 --recipes 16
