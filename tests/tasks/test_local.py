@@ -31,6 +31,8 @@ def _write_json_lines(path: Path) -> None:
 WRITERS: dict[str, Callable[[Path], object]] = {
     "rows.csv": _write_csv,
     "ROWS.CSV": _write_csv,
+    "semicolons.csv": lambda path: _write_csv(path, ";"),
+    "tabs.csv": lambda path: _write_csv(path, "\t"),
     "rows.tsv": lambda path: _write_csv(path, "\t"),
     "rows.jsonl": _write_json_lines,
     "rows.ndjson": _write_json_lines,
@@ -61,6 +63,12 @@ def test_csv_with_line_breaks_blanks_and_the_word_null(tmp_path: Path) -> None:
     table = read_path(path).tables["train"]
     assert table["text"].to_pylist() == ["two\nlines", "null", "NA", ""]
     assert table["label"].to_pylist() == [0, 1, None, 0]
+
+
+def test_a_semicolon_in_the_header_parts_nothing_beside_a_comma(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text,label;kind\nso,1;2\n")
+    assert read_path(path).tables["train"].to_pylist() == [{"text": "so", "label;kind": "1;2"}]
 
 
 @pytest.mark.parametrize(

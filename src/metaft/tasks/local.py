@@ -109,12 +109,22 @@ def read_table(path: Path) -> pa.Table:
         ) from error
 
 
+_CSV_DELIMITERS = (",", ";", "\t")  # The first one that the header holds counts.
+
+
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _read_csv(path: Path) -> pa.Table:
-    return _read_delimited(path, ",", quote='"')
+    """Read a CSV; spreadsheets part by semicolons where the comma is the decimal sign.
+
+    A header without any comma would be a single column, which is no dataset.
+    """
+    with path.open("rb") as file:
+        header = file.readline()
+    delimiter = next((mark for mark in _CSV_DELIMITERS if mark.encode() in header), ",")
+    return _read_delimited(path, delimiter, quote='"')
 
 
 def _read_tsv(path: Path) -> pa.Table:
