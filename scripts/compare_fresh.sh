@@ -52,7 +52,7 @@ keep() {
 trap keep EXIT # also where a step was stopped, or has no task complete yet
 
 compare "$prior" at-128 --tasks "$twenty" --methods plain,best-average,learned --rows 128 --seeds 5
-compare "$prior" at-512 --tasks "$twenty" --methods plain,best-average,learned --rows 512 --seeds 3
+compare "$prior" at-512 --tasks "$twenty" --methods plain,best-average,learned --rows 512 --seeds 5
 compare "$prior" searches --tasks "$twelve" --methods learned,tpe-10 --rows 128 --seeds 3
 
 # All tasks of images that the shipped prior has not seen.
