@@ -52,6 +52,24 @@ def test_a_table_shows_what_was_varied(traced: Traced, tmp_path: Path) -> None:
     assert "chosen on the validation rows" in done.stdout
 
 
+def test_a_narrow_table_cuts_no_field_off(traced: Traced, tmp_path: Path) -> None:
+    space = tmp_path / "wide.yaml"
+    space.write_text(
+        "learning_rate: {low: 1e-5, high: 1e-3, log: true}\nfrozen_fraction: [0.0, 0.25, 0.5]\n"
+        "weight_decay: [0.0, 0.01, 0.1]\nwarmup_fraction: [0.0, 0.1, 0.2]\n"
+        "label_smoothing: [0.0, 0.1]\n"
+    )
+    call = ("--trials", 3, "--sampler", "random", "--space", space)
+    answer = json.loads(_search(traced, tmp_path, *call, "--format", "json").stdout)
+    shown = " ".join(_search(traced, tmp_path, *call).stdout.replace("│", " ").split())
+    recipes = [row["recipe"] for row in answer["trials"]]
+    varied = [name for name in recipes[0] if len({str(one[name]) for one in recipes}) > 1]
+    assert len(varied) >= 5
+    for recipe in recipes:
+        assert f"learning_rate {recipe['learning_rate']:.3g}" in shown
+    assert all(name in shown for name in varied)
+
+
 def test_the_prior_may_start_it(traced: Traced, tiny_prior: Path, tmp_path: Path) -> None:
     done = _search(
         traced, tmp_path, "--trials", 2, "--warm-start", 2, "--prior", tiny_prior,

@@ -182,20 +182,18 @@ def _render(answer: Mapping[str, Any]) -> Any:
     varied = _varied([row["recipe"] for row in answer["trials"]])
     table = Table(
         "trial",
-        *varied,
+        "recipe",  # One column: eight fields, each with one of its own, fit no terminal.
         f"validation {metric}",
-        "epoch",
-        "",
+        "best epoch",
         title=f"{answer['dataset']}: the best of {len(answer['trials'])} trials",
     )
     ranked = sorted(answer["trials"], key=_place_of)
     for row in ranked[:_SHOWN_TRIALS]:
         table.add_row(
             str(row["trial"]),
-            *(f"{row['recipe'][name]}" for name in varied),
+            ", ".join(f"{name} {_short(row['recipe'][name])}" for name in varied) or "the same",
             f"{row['validation']:.4f}",
-            str(row["best_epoch"]),
-            _how(row),
+            f"{row['best_epoch']} {_how(row)}".rstrip(),
         )
     lines = [
         f"best       trial {best['trial']}, chosen on the validation rows",
@@ -215,6 +213,10 @@ def _place_of(row: Mapping[str, Any]) -> tuple[bool, float]:
 def _varied(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the fields in which recipes differ."""
     return [name for name in recipes[0] if len({repr(recipe[name]) for recipe in recipes}) > 1]
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _how(row: Mapping[str, Any]) -> str:
