@@ -67,6 +67,11 @@ class TextTable(Protocol):
         """Return one text per column in each."""
 
 
+def field_text(value: Any) -> str:
+    """Return a recipe's field as tables show it."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 def lay_out(content: TextTable, *, is_tight: bool = False, is_prose: bool = False) -> Any:
     """Turn a table of texts into one that rich renders; the first column is never cut.
 

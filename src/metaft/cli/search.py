@@ -21,7 +21,7 @@ from metaft.cli.options import (
     store_option,
     time_limit_option,
 )
-from metaft.cli.output import print_answer, print_notice, progress_bar
+from metaft.cli.output import field_text, print_answer, print_notice, progress_bar
 from metaft.errors import UserError
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def _render(answer: Mapping[str, Any]) -> Any:
     for row in ranked[:_SHOWN_TRIALS]:
         table.add_row(
             str(row["trial"]),
-            ", ".join(f"{name} {_short(row['recipe'][name])}" for name in varied) or "the same",
+            ", ".join(f"{name} {field_text(row['recipe'][name])}" for name in varied) or "the same",
             f"{row['validation']:.4f}",
             f"{row['best_epoch']} {_how(row)}".rstrip(),
         )
@@ -213,10 +213,6 @@ def _place_of(row: Mapping[str, Any]) -> tuple[bool, float]:
 def _varied(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the fields in which recipes differ."""
     return [name for name in recipes[0] if len({repr(recipe[name]) for recipe in recipes}) > 1]
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _how(row: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from metaft.cli.options import (
     recipe_out_option,
     size_callback,
 )
-from metaft.cli.output import print_answer, print_notice, progress_bar
+from metaft.cli.output import field_text, print_answer, print_notice, progress_bar
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -170,13 +170,11 @@ def _recipe_in_words(recipe: Mapping[str, Any]) -> str:
     lines = []
     changed = [name for name in _SHOWN_IF_CHANGED if recipe[name] != plain[name]]
     for name in (*_SHOWN_FIELDS, *changed):
-        usual = "" if recipe[name] == plain[name] else f"  [dim](plain: {_short(plain[name])})[/]"
-        lines.append(f"[bold]{_short(recipe[name])}[/] {name}{usual}")
+        usual = (
+            "" if recipe[name] == plain[name] else f"  [dim](plain: {field_text(plain[name])})[/]"
+        )
+        lines.append(f"[bold]{field_text(recipe[name])}[/] {name}{usual}")
     return "\n".join(lines)
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _score_in_words(predicted: Mapping[str, Any]) -> str:
@@ -231,7 +229,7 @@ def _alternatives(answer: Mapping[str, Any]) -> Table:
     for other in answer["alternatives"]:
         recipe, predicted = other["recipe"], other["predicted"]
         table.add_row(
-            *(_short(recipe[name]) for name in names),
+            *(field_text(recipe[name]) for name in names),
             f"{predicted['score']:.3f}",
             duration_in_words(predicted["train_seconds"]),
         )
