@@ -1,12 +1,13 @@
 """Test what `scripts/compare_fresh.sh` has run, by the protocol of docs/prior.md ("Fresh runs").
 
-    python scripts/fresh_tests.py runs/fresh [--prior priors/minilm-text-v1]
+    python scripts/fresh_tests.py runs/fresh [--prior priors/minilm-text-v1] [--before FOLDER]
 
 The folder holds the reports `at-128`, `at-512` and `searches`. A task counts once, with its mean
 over seeds. Suggestion against plain and against best-average, at both sizes: one family, corrected
 by Holm; while a report is missing its tests count with p = 1, so the others are judged no milder
 for it. With --prior, what was found is written into that prior's folder, and `metaft suggest`
-says it.
+says it. With --before, the suggestion stands beside that of another such folder, on the tasks and
+seeds that both have.
 """
 
 from __future__ import annotations
@@ -36,9 +37,16 @@ from metaft.significance import (
 SUGGESTED, RIVALS = "learned", ("plain", "best-average")
 SIZES = ("at-128", "at-512")
 SEARCHES, SEARCHED = "searches", "tpe-10"
+BEFORE, BESIDE = (
+    "learned before",
+    "beside the suggestion of before; not corrected, and no test of the protocol",
+)
 
 Report = Mapping[str, Any]
 """What `report.json` holds, see `metaft.comparing.report.Report`."""
+
+SeedScores = Mapping[tuple[str, int], float]
+"""Task and seed -> points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,8 @@ def main() -> None:
     console.print(tests_table(primary_tests(reports), "Holm over both sizes and both rivals"))
     if searched := search_test(reports):
         console.print(tests_table(searched, "not corrected: one test"))
+    if arguments.before:
+        console.print(tests_table(earlier_tests(reports, read_reports(arguments.before)), BESIDE))
     if arguments.prior:
         fresh_runs(reports).save(arguments.prior)
 
@@ -109,15 +119,55 @@ def search_test(reports: Mapping[str, Report]) -> list[FreshTest]:
     if SEARCHES not in reports:
         return []
     found, no_worse = _compare(reports[SEARCHES], SEARCHED)
-    p_values = found.t_test.p_value, found.wilcoxon.p_value
-    return [FreshTest(SEARCHES, SEARCHED, found, no_worse, *p_values)]
+    return [FreshTest(SEARCHES, SEARCHED, found, no_worse, *_p_values(found))]
+
+
+def earlier_tests(reports: Mapping[str, Report], earlier: Mapping[str, Report]) -> list[FreshTest]:
+    """Return the suggestion against the one that was made before, at each size."""
+    return [
+        _beside(name, scores_by_seed(reports[name]), scores_by_seed(earlier[name]))
+        for name in SIZES
+        if name in reports and name in earlier
+    ]
+
+
+def _beside(name: str, now: SeedScores, before: SeedScores) -> FreshTest:
+    shared = sorted(now.keys() & before.keys())
+    tasks = sorted({task for task, _ in shared})
+    own, other = (
+        np.array([np.mean([points[pair] for pair in shared if pair[0] == task]) for task in tasks])
+        for points in (now, before)
+    )
+    found, no_worse = compare_both(own, other)
+    return FreshTest(name, BEFORE, found, no_worse, *_p_values(found))
+
+
+def scores_by_seed(report: Report) -> SeedScores:
+    """Return the score of the suggestion in each of its runs, in points, by task and seed."""
+    return {
+        (task["task"], run["seed"]): 100 * run["score"]
+        for task in report["tasks"]
+        if not task["is_seen"]
+        for result in task["results"]
+        if result["method"] == SUGGESTED
+        for run in result["runs"]
+    }
+
+
+def _p_values(found: PairedComparison) -> tuple[float, float]:
+    return found.t_test.p_value, found.wilcoxon.p_value
+
+
+def compare_both(own: np.ndarray, other: np.ndarray) -> tuple[PairedComparison, NonInferiority]:
+    """Return the difference of two methods' points, and whether the first is no worse."""
+    return compare_paired(own, other, tie=TIE_POINTS), show_non_inferiority(
+        own - other, MARGIN_POINTS
+    )
 
 
 def _compare(report: Report, rival: str) -> tuple[PairedComparison, NonInferiority]:
     own, other = (np.array(points_of(report, method)) for method in (SUGGESTED, rival))
-    return compare_paired(own, other, tie=TIE_POINTS), show_non_inferiority(
-        own - other, MARGIN_POINTS
-    )
+    return compare_both(own, other)
 
 
 def points_of(report: Report, method: str) -> list[float]:
@@ -247,6 +297,7 @@ def tell_difference(found: PairedComparison, t: float, wilcoxon: float) -> tuple
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="what compare_fresh.sh wrote to: OUT")
+    parser.add_argument("--before", type=Path, help="another such folder, of an earlier prior")
     parser.add_argument("--prior", type=Path, help="folder of the prior that is told of it")
     return parser.parse_args()
 

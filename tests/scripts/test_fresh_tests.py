@@ -87,6 +87,22 @@ def test_the_search_is_a_test_of_its_own(report) -> None:
     assert not one.no_worse.is_shown
 
 
+def test_the_suggestion_of_before_is_compared_on_what_both_have(report) -> None:
+    def with_runs(shift: float, seeds: int) -> dict:
+        made = json.loads(json.dumps(report))
+        for task in made["tasks"]:
+            for result in task["results"]:
+                # The third seed is far better; only one of both reports has it.
+                scores = [result["score"] + shift, result["score"] + shift, 0.99][:seeds]
+                result["runs"] = [{"seed": at, "score": one} for at, one in enumerate(scores)]
+        return made
+
+    (one,) = fresh_tests.earlier_tests({"at-512": with_runs(0.01, 3)}, {"at-512": with_runs(0, 2)})
+    assert (one.at, one.rival, one.found.pairs) == ("at-512", "learned before", 7)
+    assert one.found.mean_difference == pytest.approx(1.0)
+    assert one.no_worse.is_shown
+
+
 def test_reports_are_read_and_printed(report, tmp_path: Path, monkeypatch, capsys) -> None:
     (tmp_path / "at-128").mkdir()
     (tmp_path / "at-128" / "report.json").write_text(json.dumps(report))
