@@ -12,6 +12,8 @@ from scipy import stats
 
 from metaft.prior.fresh_runs import FreshRuns
 
+_RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
+
 PLAIN = [50.0, 60.0, 70.0, 80.0, 55.0, 65.0, 75.0]
 AVERAGE = [55.0, 62.0, 71.0, 80.5, 58.0, 66.0, 74.0]
 LEARNED = [56.0, 63.5, 72.5, 81.0, 57.0, 68.0, 77.5]
@@ -153,11 +155,16 @@ def test_a_folder_without_reports_is_refused(tmp_path: Path) -> None:
         fresh_tests.read_reports(tmp_path)
 
 
-def test_the_figures_of_the_page_are_those_of_the_reports() -> None:
-    root = Path(__file__).resolve().parents[2]
-    reports = fresh_tests.read_reports(root / "docs" / "results" / "fresh")
-    said = (root / "docs" / "prior.md").read_text()
-    for test in [*fresh_tests.primary_tests(reports), *fresh_tests.search_test(reports)]:
+@pytest.mark.parametrize("folder", ["fresh", "fresh-0.3.0"])
+def test_the_figures_of_the_page_are_those_of_the_reports(folder: str) -> None:
+    reports = fresh_tests.read_reports(_RESULTS / folder)
+    said = (_RESULTS.parent / "prior.md").read_text()
+    earlier = fresh_tests.earlier_tests(reports, fresh_tests.read_reports(_RESULTS / "fresh-0.3.0"))
+    for test in [
+        *fresh_tests.primary_tests(reports),
+        *fresh_tests.search_test(reports),
+        *(earlier if folder == "fresh" else ()),
+    ]:
         found, counts = test.found, test.found.win_tie_loss
         interval = f"({found.mean_interval.low:.2f}, {found.mean_interval.high:.2f})"
         row = f"| {test.rival} | {found.mean_difference:+.2f} {interval} | {found.shift:+.2f} |"
