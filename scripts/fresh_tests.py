@@ -37,10 +37,7 @@ from metaft.significance import (
 SUGGESTED, RIVALS = "learned", ("plain", "best-average")
 SIZES = ("at-128", "at-512")
 SEARCHES, SEARCHED = "searches", "tpe-10"
-BEFORE, BESIDE = (
-    "learned before",
-    "beside the suggestion of before; not corrected, and no test of the protocol",
-)
+BEFORE = "learned before"
 
 Report = Mapping[str, Any]
 """What `report.json` holds, see `metaft.comparing.report.Report`."""
@@ -80,7 +77,8 @@ def main() -> None:
     if searched := search_test(reports):
         console.print(tests_table(searched, "not corrected: one test"))
     if arguments.before:
-        console.print(tests_table(earlier_tests(reports, read_reports(arguments.before)), BESIDE))
+        earlier = earlier_tests(reports, read_reports(arguments.before))
+        console.print(tests_table(earlier, "not corrected: no test of the protocol"))
     if arguments.prior:
         fresh_runs(reports).save(arguments.prior)
 
@@ -138,18 +136,15 @@ def _beside(name: str, now: SeedScores, before: SeedScores) -> FreshTest:
         np.array([np.mean([points[pair] for pair in shared if pair[0] == task]) for task in tasks])
         for points in (now, before)
     )
-    found, no_worse = compare_both(own, other)
+    found, no_worse = _compare_points(own, other)
     return FreshTest(name, BEFORE, found, no_worse, *_p_values(found))
 
 
 def scores_by_seed(report: Report) -> SeedScores:
     """Return the score of the suggestion in each of its runs, in points, by task and seed."""
     return {
-        (task["task"], run["seed"]): 100 * run["score"]
-        for task in report["tasks"]
-        if not task["is_seen"]
-        for result in task["results"]
-        if result["method"] == SUGGESTED
+        (task, run["seed"]): 100 * run["score"]
+        for task, result in unseen_results(report, SUGGESTED)
         for run in result["runs"]
     }
 
@@ -158,7 +153,7 @@ def _p_values(found: PairedComparison) -> tuple[float, float]:
     return found.t_test.p_value, found.wilcoxon.p_value
 
 
-def compare_both(own: np.ndarray, other: np.ndarray) -> tuple[PairedComparison, NonInferiority]:
+def _compare_points(own: np.ndarray, other: np.ndarray) -> tuple[PairedComparison, NonInferiority]:
     """Return the difference of two methods' points, and whether the first is no worse."""
     return compare_paired(own, other, tie=TIE_POINTS), show_non_inferiority(
         own - other, MARGIN_POINTS
@@ -167,13 +162,18 @@ def compare_both(own: np.ndarray, other: np.ndarray) -> tuple[PairedComparison, 
 
 def _compare(report: Report, rival: str) -> tuple[PairedComparison, NonInferiority]:
     own, other = (np.array(points_of(report, method)) for method in (SUGGESTED, rival))
-    return compare_both(own, other)
+    return _compare_points(own, other)
 
 
 def points_of(report: Report, method: str) -> list[float]:
     """Return a method's mean score over the seeds on each task that counts, in points."""
+    return [100 * result["score"] for _, result in unseen_results(report, method)]
+
+
+def unseen_results(report: Report, method: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return a method's result on each task that counts, with the task's name."""
     return [
-        100 * result["score"]
+        (task["task"], result)
         for task in report["tasks"]
         if not task["is_seen"]
         for result in task["results"]
@@ -209,11 +209,8 @@ def predictions(report: Report) -> str:
 def _predicted(report: Report) -> list[tuple[str, float, Mapping[str, float]]]:
     """Return task, mean score and prediction of what was suggested."""
     return [
-        (task["task"], result["score"], result["predicted"])
-        for task in report["tasks"]
-        if not task["is_seen"]
-        for result in task["results"]
-        if result["method"] == SUGGESTED
+        (task, result["score"], result["predicted"])
+        for task, result in unseen_results(report, SUGGESTED)
     ]
 
 

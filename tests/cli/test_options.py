@@ -10,7 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from metaft.cli import group, options
+from metaft.cli.dataset import DatasetSource
 from metaft.errors import UserError
+from metaft.tasks.columns import ColumnNames
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,48 @@ def test_a_recipe_that_cannot_be_written_is_refused_before_any_work(
     done = CliRunner().invoke(group, call)
     assert done.exit_code == 2
     assert "which cannot be written" in done.output
+
+
+def test_a_path_goes_before_a_task_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @click.command
+    @options.dataset_options
+    def command(source: DatasetSource) -> None:
+        click.echo(source.name)
+
+    def given(dataset: str) -> str:
+        return CliRunner().invoke(command, ["--dataset", dataset]).output.strip()
+
+    monkeypatch.chdir(tmp_path)
+    assert given("sms_spam") == "sms_spam"
+    for name in ("sms_spam", "reviews.csv"):
+        (tmp_path / name).touch()
+    assert given("sms_spam") == "./sms_spam"
+    assert given("reviews.csv") == "reviews.csv"
+
+
+def test_dataset_options_are_shown_in_their_order() -> None:
+    @options.dataset_options
+    def nothing(**_: object) -> None: ...
+
+    names = [parameter.name for parameter in click.command(nothing).params]
+    assert names == ["dataset", "text_column", "text_pair_column", "label_column", "offline"]
+
+
+def test_columns_and_the_hub_arrive_in_the_source() -> None:
+    seen: list[DatasetSource] = []
+
+    @click.command
+    @options.dataset_options
+    def command(source: DatasetSource) -> None:
+        seen.append(source)
+
+    call = ["--dataset", "reviews.csv", "--text-column", "said", "--label-column", "liked"]
+    assert CliRunner().invoke(command, call).exit_code == 0
+    (source,) = seen
+    assert source == DatasetSource("reviews.csv", "said", None, "liked", offline=False)
+    assert source.columns == ColumnNames(text="said", label="liked")
 
 
 def test_offline_is_known_before_the_hub_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:

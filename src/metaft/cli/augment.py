@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from metaft.cli.dataset import DatasetSource, dataset_options
-from metaft.cli.options import backbone_option, format_option
+from metaft.cli.dataset import DatasetSource
+from metaft.cli.options import backbone_option, dataset_options, format_option
 from metaft.cli.output import print_answer, progress_bar
 from metaft.errors import UserError
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from metaft.cli.dataset import DatasetSource, dataset_options
+from metaft.cli.dataset import DatasetSource
 from metaft.cli.finetune_answer import answer_of, render_answer
 from metaft.cli.options import (
     backbone_option,
     cache_limit_option,
+    dataset_options,
     format_option,
     prior_option,
     probe_option,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from metaft.cli.dataset import DatasetSource
 from metaft.errors import UserError
 from metaft.files import refuse_unwritable
 from metaft.traces.durations import parse_duration
@@ -65,6 +67,52 @@ def offline_option(command: _Command) -> _Command:
         is_eager=True,
         help="Never try the hub; HF_HUB_OFFLINE=1 says the same.",
     )(command)
+
+
+def dataset_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what names a dataset, its columns, and whether the hub may be asked.
+
+    All of it arrives as the parameter `source`, a `DatasetSource`.
+    """
+
+    @functools.wraps(command)  # It takes over the options that `command` has already.
+    def with_source(
+        *,
+        dataset: str,
+        text_column: str | None,
+        text_pair_column: str | None,
+        label_column: str | None,
+        offline: bool,
+        **others: Any,
+    ) -> Any:
+        source = DatasetSource(dataset, text_column, text_pair_column, label_column, offline)
+        return command(source=source, **others)
+
+    return _applied(
+        [
+            click.option(
+                "--dataset",
+                required=True,
+                metavar="NAME|PATH",
+                callback=dataset_callback,
+                help="A task's name, a hub id (owner/name[:config]), a file or a folder.",
+            ),
+            click.option("--text-column", metavar="NAME", help="Column of the text (or image)."),
+            click.option("--text-pair-column", metavar="NAME", help="Column of the second text."),
+            click.option("--label-column", metavar="NAME", help="Column of the label."),
+            offline_option,
+        ],
+        with_source,
+    )
+
+
+def dataset_callback(_: click.Context, __: click.Parameter, value: str) -> str:
+    """Spell a path that is called like a task so that it stays one: `imdb` becomes `./imdb`."""
+    from metaft.tasks.card import load_cards
+    from metaft.tasks.local import existing_path
+
+    is_both = existing_path(value) is not None and value in load_cards()
+    return f"./{value}" if is_both else value
 
 
 def settings_option(what: str) -> Callable[[_Command], _Command]:
@@ -192,7 +240,7 @@ def design_options(command: _Command) -> _Command:
             help="Runs of each recipe, with other seeds and other training rows.",
         ),
     ]
-    return apply_options(options, command)
+    return _applied(options, command)
 
 
 def store_option(command: _Command) -> _Command:
@@ -310,7 +358,7 @@ def _go_offline(_: click.Context, __: click.Parameter, offline: bool) -> bool:
     return offline
 
 
-def apply_options(options: list[_Decorator[_Command]], command: _Command) -> _Command:
+def _applied(options: list[_Decorator[_Command]], command: _Command) -> _Command:
     """Apply options so that `--help` shows them in the order of the list."""
     for option in reversed(options):
         command = option(command)

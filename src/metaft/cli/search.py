@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from metaft.cli.dataset import DatasetSource, dataset_options
+from metaft.cli.dataset import DatasetSource
 from metaft.cli.options import (
     backbone_option,
     cache_limit_option,
+    dataset_options,
     format_option,
     prior_option,
     recipe_out_option,

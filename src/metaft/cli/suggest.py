@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from metaft.cli.dataset import DatasetSource, dataset_options
+from metaft.cli.dataset import DatasetSource
 from metaft.cli.options import (
     backbone_option,
+    dataset_options,
     duration_callback,
     format_option,
     prior_option,

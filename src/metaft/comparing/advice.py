@@ -122,7 +122,7 @@ def _racers_of(suggestion: Suggestion) -> tuple[tuple[Recipe, ...], str]:
     A recorded run of one epoch is the first epoch of a longer one only where the schedule does
     not depend on the budget.
     """
-    best, *others = [suggestion.recipe, *(other.recipe for other in suggestion.alternatives)]
+    best, *others = suggestion.recipes
     if best.depends_on_budget:
         return (), f"no race: the schedule of the suggested recipe is {best.schedule}"
     racing = tuple(recipe for recipe in others if not recipe.depends_on_budget)

@@ -109,11 +109,11 @@ def read_table(path: Path) -> pa.Table:
         ) from error
 
 
-_CSV_DELIMITERS = (",", ";", "\t")  # The first one that the header holds counts.
-
-
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+_CSV_DELIMITERS = (",", ";", "\t")  # The first one that the header holds counts.
 
 
 def _read_csv(path: Path) -> pa.Table:
